@@ -1,0 +1,96 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Code names what went wrong, for programs. The list is closed and only grows.
+type Code string
+
+// Codes of jobs refused for what they say.
+const (
+	CodeInvalidJSON     Code = "invalid_json"
+	CodeInvalidRequest  Code = "invalid_request"
+	CodeInvalidHeader   Code = "invalid_header"
+	CodeInvalidSubject  Code = "invalid_subject"
+	CodeInvalidJobID    Code = "invalid_job_id"
+	CodeIDConflict      Code = "id_conflict"
+	CodeUnknownRoute    Code = "unknown_route"
+	CodeUnknownEndpoint Code = "unknown_endpoint"
+	CodeTooLarge        Code = "request_too_large"
+	CodeNoCandidate     Code = "no_candidate"
+	CodeOverMaxCost     Code = "over_max_cost"
+)
+
+// Codes of jobs that ended for a reason of their own.
+const (
+	CodeDeadline  Code = "deadline_exceeded"
+	CodeCancelled Code = "cancelled"
+	CodeExhausted Code = "attempts_exhausted"
+	CodeNotFound  Code = "job_not_found"
+	CodeFinished  Code = "job_finished"
+)
+
+// Codes of failed attempts.
+const (
+	CodeInterrupted       Code = "interrupted"          // the worker vanished
+	CodeRateLimited       Code = "rate_limited"         // the provider's limit
+	CodeProviderError     Code = "provider_error"       // 5xx
+	CodeProviderRefused   Code = "provider_refused"     // 4xx: the request itself
+	CodeProviderAuth      Code = "provider_auth"        // 401, 403: the pool's key
+	CodeModelNotFound     Code = "model_not_found"      // 404
+	CodeConnection        Code = "connection_error"     // no connection, or it broke
+	CodeTimeout           Code = "timeout"              // the provider took too long
+	CodeStreamTruncated   Code = "stream_truncated"     // no finish marker
+	CodeStreamGarbled     Code = "stream_garbled"       // an event that can't be decoded
+	CodeContextLength     Code = "context_length"       // prompt too long for the model
+	CodeContentFilter     Code = "content_filter"       // refused by the provider's policy
+	CodeInsufficientQuota Code = "insufficient_quota"   // the provider's account is empty
+	CodeUnsupported       Code = "unsupported_endpoint" // the adapter lacks the endpoint
+	CodeInternal          Code = "internal_error"
+)
+
+// Error is what a user is told: what happened, to which thing, and what to do.
+type Error struct {
+	Code    Code
+	Param   string // the header or field at fault, if one is
+	Message string
+}
+
+// Errorf makes an Error.
+func Errorf(code Code, param, format string, args ...any) *Error {
+	return &Error{Code: code, Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// Type is OpenAI's error type for the code.
+func (e *Error) Type() string {
+	switch e.Code {
+	case CodeRateLimited:
+		return "rate_limit_error"
+	case CodeProviderAuth:
+		return "authentication_error"
+	case CodeProviderError, CodeConnection, CodeTimeout, CodeStreamTruncated, CodeStreamGarbled,
+		CodeInterrupted, CodeInternal, CodeExhausted, CodeInsufficientQuota:
+		return "server_error"
+	}
+	return "invalid_request_error"
+}
+
+// Body is the error as OpenAI's `{"error": …}` object.
+func (e *Error) Body() []byte {
+	var param *string
+	if e.Param != "" {
+		param = &e.Param
+	}
+	b, err := json.Marshal(map[string]any{"error": map[string]any{
+		"message": e.Message, "type": e.Type(), "param": param, "code": e.Code,
+	}})
+	if err != nil { // cannot happen: strings only
+		return []byte(`{"error":{"message":"internal error","type":"server_error","param":null,"code":"internal_error"}}`)
+	}
+	return b
+}

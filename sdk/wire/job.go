@@ -1,0 +1,345 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of a job. What is outside gets a failed record, or is refused at the
+// door by the server's own payload limit.
+const (
+	MaxBody       = 8<<20 - 64<<10 // bytes of body, so that body and headers fit in MaxPayload
+	MaxPayload    = 8 << 20        // bytes of a NATS message
+	MaxTokens     = 10_000_000     // of max_tokens and its siblings
+	MaxLabels     = 32
+	MaxLabelValue = 256 // bytes
+	MaxDelay      = 366 * 24 * time.Hour
+)
+
+// Meta is what is known of a job beside its body. It travels with the job
+// through every queue and into the ledger.
+type Meta struct {
+	ID          string            `json:"id"`
+	Tenant      string            `json:"t"`
+	Class       Class             `json:"c"`
+	Seq         uint64            `json:"s"`  // of the submission in the jobs stream
+	SubmittedAt int64             `json:"at"` // Unix nanoseconds, by the server's clock
+	Endpoint    Endpoint          `json:"e"`
+	Route       string            `json:"m"` // the model name that the client asked for
+	Stream      bool              `json:"st,omitempty"`
+	Deadline    int64             `json:"dl,omitempty"` // Unix nanoseconds, 0: none
+	NotBefore   int64             `json:"nb,omitempty"` // Unix nanoseconds, 0: now
+	Affinity    string            `json:"af,omitempty"`
+	Region      string            `json:"rg,omitempty"`
+	MaxCost     *NanoUSD          `json:"mc,omitempty"`
+	Webhook     string            `json:"wh,omitempty"`
+	Batch       string            `json:"b,omitempty"`
+	Trace       string            `json:"tp,omitempty"`
+	Labels      map[string]string `json:"l,omitempty"`
+	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
+	BodyBytes   int               `json:"bb"`
+	BodyHash    uint64            `json:"bh"` // FNV-1a of the body: tells a repeat from a conflict
+}
+
+// Job is a Meta and the body it belongs to.
+type Job struct {
+	Meta
+	Body []byte
+}
+
+// Expired reports whether the job's deadline has passed at now.
+func (m *Meta) Expired(now time.Time) bool {
+	return m.Deadline != 0 && now.UnixNano() >= m.Deadline
+}
+
+// InputTokens estimates the job's input from its body (see EstimateTokens).
+func (m *Meta) InputTokens() int64 { return EstimateTokens(m.BodyBytes) }
+
+// AutoID is the ID of a job that was published without one.
+func AutoID(seq uint64) string { return "j" + strconv.FormatUint(seq, 10) }
+
+// IsAutoID reports whether id has the form that AutoID makes. Clients may not
+// choose such an ID, or they could take a later job's name.
+func IsAutoID(id string) bool {
+	if len(id) < 2 || id[0] != 'j' {
+		return false
+	}
+	for i := 1; i < len(id); i++ {
+		if id[i] < '0' || id[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// ParseJob reads a submitted message: tenant and class from its subject,
+// seq and at from the stream's metadata. When it returns an error, the Meta
+// beside it still names the job that the error belongs to (with the ID
+// AutoID(seq) where the given one is unusable), so that a failed record can
+// be written. ParseJob keeps body; it does not change it.
+func ParseJob(tenant string, class Class, header map[string][]string, body []byte, seq uint64, at time.Time) (Job, *Error) {
+	j := Job{Body: body, Meta: Meta{
+		ID: AutoID(seq), Tenant: tenant, Class: class, Seq: seq, SubmittedAt: at.UnixNano(),
+		Endpoint: ChatCompletions, BodyBytes: len(body), BodyHash: HashBody(body),
+	}}
+	if !ValidName(tenant) {
+		j.Tenant = Token(tenant)
+		return j, Errorf(CodeInvalidSubject, "", "the tenant in the subject must match [A-Za-z0-9_-]{1,64}")
+	}
+	if !class.Valid() {
+		j.Class = Standard
+		return j, Errorf(CodeInvalidSubject, "", "the class in the subject must be interactive, standard or batch")
+	}
+	if err := j.parseHeaders(header, at); err != nil {
+		return j, err
+	}
+	return j, j.parseBody()
+}
+
+// HashBody is FNV-1a, 64 bits: fast, stable and good enough to tell two
+// honest bodies apart; nothing rests on it against an adversary.
+func HashBody(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+func (j *Job) parseHeaders(h map[string][]string, at time.Time) *Error {
+	r := headerReader{h: h}
+	if id := r.text(HeaderJobID, 64); id != "" {
+		switch {
+		case !ValidName(id):
+			return Errorf(CodeInvalidJobID, HeaderJobID, "a job ID must match [A-Za-z0-9_-]{1,64}")
+		case IsAutoID(id) && id != j.ID:
+			return Errorf(CodeInvalidJobID, HeaderJobID, "job IDs of the form j<number> are given by Sluice: choose another form")
+		}
+		j.ID = id
+	}
+	if e := r.text(HeaderEndpoint, 128); e != "" {
+		j.Endpoint = Endpoint(e)
+	}
+	j.Stream = r.boolean(HeaderStream)
+	j.Deadline = r.moment(HeaderDeadline, at)
+	j.NotBefore = r.moment(HeaderNotBefore, at)
+	j.Affinity = r.text(HeaderAffinity, 256)
+	j.Region = r.text(HeaderRegion, 64)
+	j.MaxCost = r.money(HeaderMaxCost)
+	j.Webhook = r.url(HeaderWebhook)
+	if j.Batch = r.text(HeaderBatch, 64); j.Batch != "" && !ValidName(j.Batch) {
+		r.fail(HeaderBatch, "must match [A-Za-z0-9_-]{1,64}")
+	}
+	if v := h[HeaderTrace]; len(v) == 1 && validTrace(v[0]) {
+		j.Trace = v[0] // an invalid one is ignored: W3C Trace Context, section 3.2
+	}
+	j.Labels = r.labels()
+	if r.err == nil && !j.Endpoint.Valid() {
+		return Errorf(CodeUnknownEndpoint, HeaderEndpoint,
+			"unknown endpoint: use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/completions or /v1/messages")
+	}
+	return r.err
+}
+
+// requiredFields names, per endpoint, the body field without which no
+// provider takes the request.
+var requiredFields = map[Endpoint]string{
+	ChatCompletions: "messages", Messages: "messages", Responses: "input", Embeddings: "input", Completions: "prompt",
+}
+
+func (j *Job) parseBody() *Error {
+	switch {
+	case len(j.Body) == 0:
+		return Errorf(CodeInvalidJSON, "", "the body is empty: it must be the JSON request of %s", j.Endpoint)
+	case len(j.Body) > MaxBody:
+		return Errorf(CodeTooLarge, "", "the body has %d bytes, more than the %d that a job may have", len(j.Body), MaxBody)
+	case !utf8.Valid(j.Body):
+		return Errorf(CodeInvalidJSON, "", "the body is not valid UTF-8")
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(j.Body, &fields); err != nil || fields == nil {
+		return Errorf(CodeInvalidJSON, "", "the body is not a JSON object")
+	}
+	if json.Unmarshal(fields["model"], &j.Route) != nil || j.Route == "" || len(j.Route) > 256 {
+		j.Route = ""
+		return Errorf(CodeInvalidRequest, "model", "the field model must be the name of a route (a string of 1 to 256 bytes)")
+	}
+	if f := requiredFields[j.Endpoint]; empty(fields[f]) {
+		return Errorf(CodeInvalidRequest, f, "the field %s is missing or empty: %s needs it", f, j.Endpoint)
+	}
+	if raw := fields["stream"]; raw != nil {
+		var stream *bool
+		if json.Unmarshal(raw, &stream) != nil {
+			return Errorf(CodeInvalidRequest, "stream", "the field stream must be true or false")
+		}
+		j.Stream = j.Stream || stream != nil && *stream
+	}
+	return j.parseMaxTokens(fields)
+}
+
+func empty(raw json.RawMessage) bool {
+	switch string(bytes.TrimSpace(raw)) {
+	case "", "null", "[]", `""`:
+		return true
+	}
+	return false
+}
+
+func (j *Job) parseMaxTokens(fields map[string]json.RawMessage) *Error {
+	for _, name := range [...]string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
+		raw := fields[name]
+		if raw == nil || string(raw) == "null" {
+			continue
+		}
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || n < 1 || n > MaxTokens {
+			return Errorf(CodeInvalidRequest, name, "the field %s must be a whole number from 1 to %d", name, MaxTokens)
+		}
+		j.MaxTokens = n
+	}
+	return nil
+}
+
+// headerReader reads single-valued headers and keeps the first fault.
+type headerReader struct {
+	h   map[string][]string
+	err *Error
+}
+
+func (r *headerReader) fail(name, what string) {
+	if r.err == nil {
+		r.err = Errorf(CodeInvalidHeader, name, "the header %s %s", name, what)
+	}
+}
+
+// text reads a header of at most limit bytes of printable UTF-8.
+func (r *headerReader) text(name string, limit int) string {
+	v := r.h[name]
+	if len(v) == 0 || v[0] == "" && len(v) == 1 {
+		return ""
+	}
+	if len(v) > 1 {
+		r.fail(name, "is given more than once")
+		return ""
+	}
+	if len(v[0]) > limit || !printable(v[0]) {
+		r.fail(name, "must be at most "+strconv.Itoa(limit)+" bytes of printable UTF-8")
+		return ""
+	}
+	return v[0]
+}
+
+func (r *headerReader) boolean(name string) bool {
+	switch v := r.text(name, 8); v {
+	case "", "false", "0":
+		return false
+	case "true", "1":
+		return true
+	default:
+		r.fail(name, "must be true or false")
+		return false
+	}
+}
+
+// moment reads an RFC 3339 time, or a duration counted from at.
+func (r *headerReader) moment(name string, at time.Time) int64 {
+	v := r.text(name, 64)
+	if v == "" {
+		return 0
+	}
+	t, err := time.Parse(time.RFC3339, v)
+	if err != nil {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < 0 {
+			r.fail(name, "must be an RFC 3339 time or a positive duration such as 90s")
+			return 0
+		}
+		t = at.Add(min(d, 2*MaxDelay))
+	}
+	if t.After(at.Add(MaxDelay)) {
+		r.fail(name, "lies more than 366 days ahead")
+		return 0
+	}
+	if t.Year() < 1970 {
+		t = time.Unix(0, 1)
+	}
+	return max(t.UnixNano(), 1)
+}
+
+func (r *headerReader) money(name string) *NanoUSD {
+	v := r.text(name, 32)
+	if v == "" {
+		return nil
+	}
+	n, err := ParseUSD(v)
+	if err != nil {
+		r.fail(name, "must be a decimal number of dollars with at most nine decimals, such as 0.05")
+		return nil
+	}
+	return &n
+}
+
+func (r *headerReader) url(name string) string {
+	v := r.text(name, 2048)
+	if v == "" {
+		return ""
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		r.fail(name, "must be an http or https URL")
+		return ""
+	}
+	return v
+}
+
+// labels collects the Sluice-Label-<name> headers; names are lower-cased, so
+// that HTTP's header spelling makes no difference.
+func (r *headerReader) labels() map[string]string {
+	var labels map[string]string
+	for name := range r.h {
+		label, ok := strings.CutPrefix(name, HeaderLabel)
+		if !ok {
+			continue
+		}
+		if label = strings.ToLower(label); !ValidName(label) {
+			r.fail(HeaderLabel+"<name>", "must have a name that matches [A-Za-z0-9_-]{1,64}")
+			continue
+		}
+		if labels == nil {
+			labels = make(map[string]string)
+		}
+		labels[label] = r.text(name, MaxLabelValue)
+	}
+	if len(labels) > MaxLabels {
+		r.fail(HeaderLabel+"<name>", "is given for more than "+strconv.Itoa(MaxLabels)+" labels")
+	}
+	return labels
+}
+
+func printable(s string) bool {
+	for _, c := range s {
+		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+			return false
+		}
+	}
+	return true
+}
+
+// validTrace checks the shape 00-<32 hex>-<16 hex>-<2 hex> of a traceparent.
+func validTrace(s string) bool {
+	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if i != 2 && i != 35 && i != 52 && !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return false
+		}
+	}
+	return s[:2] != "ff"
+}

@@ -1,0 +1,208 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Attempt is one call to a provider: at its claim the fields up to Price are
+// set, at its end all of them.
+type Attempt struct {
+	N        int    `json:"n"` // from 1
+	Pool     string `json:"p"`
+	Provider string `json:"pr"`
+	Model    string `json:"m"` // the upstream model
+	Region   string `json:"rg,omitempty"`
+	Strategy string `json:"sg,omitempty"`
+	Price    *Price `json:"$,omitempty"` // nil: unknown
+	QueueMS  int64  `json:"q"`           // from submission (or requeue) to the claim
+
+	Status    Status      `json:"s,omitempty"` // succeeded, failed, cancelled, expired or interrupted
+	ErrorCode Code        `json:"ec,omitempty"`
+	HTTP      int         `json:"h,omitempty"` // provider's HTTP status, 0: none
+	Usage     Usage       `json:"u"`
+	Source    UsageSource `json:"us,omitempty"`
+	Cost      *NanoUSD    `json:"c,omitempty"` // nil: unknown
+	TTFTMS    int64       `json:"tf,omitempty"`
+	LatencyMS int64       `json:"l,omitempty"`
+
+	Decision *Decision `json:"d,omitempty"`
+}
+
+// Settle sets usage, its source and the cost that follows from the price.
+func (a *Attempt) Settle(u Usage, src UsageSource) {
+	a.Usage, a.Source, a.Cost = u, src, nil
+	if a.Price != nil {
+		c := a.Price.Cost(u)
+		a.Cost = &c
+	}
+}
+
+// Decision is what the router chose and why: every candidate with its score,
+// or the reason it was excluded.
+type Decision struct {
+	Route      string      `json:"r"`
+	Strategy   string      `json:"sg"`
+	Pool       string      `json:"p,omitempty"` // empty: none could be chosen
+	Model      string      `json:"m,omitempty"`
+	Candidates []Candidate `json:"c"`
+	Sequence   uint64      `json:"n,omitempty"` // what the picker turned on
+}
+
+// Candidate is a (pool, upstream model) pair as a decision saw it.
+type Candidate struct {
+	Pool     string  `json:"p"`
+	Model    string  `json:"m"`
+	Weight   int     `json:"w"`
+	Depth    int     `json:"d"`           // queued and running at the pool
+	Score    float64 `json:"s"`           // lower is better; meaning depends on the strategy
+	Excluded string  `json:"x,omitempty"` // the filter's reason; empty: eligible
+}
+
+// Progress is what earlier attempts of a job leave for the next.
+type Progress struct {
+	Attempts int      `json:"n"`            // ended so far
+	Spent    NanoUSD  `json:"$"`            // sum of their known costs
+	Unknown  bool     `json:"u,omitempty"`  // a cost among them is not known
+	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
+	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
+	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
+}
+
+// Add counts an ended attempt.
+func (p *Progress) Add(a *Attempt) {
+	p.Attempts = max(p.Attempts, a.N)
+	if a.Cost != nil {
+		p.Spent += *a.Cost
+	} else {
+		p.Unknown = true
+	}
+}
+
+// Assignment travels in one header beside a job's body: on the work queues
+// with Attempt set, on requeue subjects and dead letters without.
+type Assignment struct {
+	Meta     Meta     `json:"j"`
+	Progress Progress `json:"p"`
+	Attempt  *Attempt `json:"a,omitempty"`
+}
+
+// Record is one step of a job's life.
+type Record struct {
+	Status Status
+	Reason Reason
+	Until  time.Time // of a waiting record: when the job goes on at the latest known time
+	Entry  Entry
+	Body   []byte // of a terminal record: the answer, or an error object
+}
+
+// Entry is the part of a record that Sluice folds its state from.
+type Entry struct {
+	Meta     Meta     `json:"j"`
+	Progress Progress `json:"p"`           // including an attempt that this record ends
+	Attempt  *Attempt `json:"a,omitempty"` // claimed (running), or ended by this record
+	Owner    string   `json:"o,omitempty"` // of a claim: the worker instance
+	WorkSeq  uint64   `json:"w,omitempty"` // of a claim: the work message it was made for
+	Error    Code     `json:"e,omitempty"` // of a terminal record
+}
+
+// EndsAttempt reports whether the record is the end of an attempt, and so a
+// row of the attempts table.
+func (r *Record) EndsAttempt() bool {
+	return r.Entry.Attempt != nil && r.Entry.Attempt.Status != ""
+}
+
+// Encode is the record as NATS headers; the body goes as it is.
+func (r *Record) Encode() (map[string][]string, error) {
+	entry, err := json.Marshal(&r.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("encode record of job %s: %w", r.Entry.Meta.ID, err)
+	}
+	h := map[string][]string{HeaderStatus: {string(r.Status)}, HeaderEntry: {string(entry)}}
+	set := func(name, v string) {
+		if v != "" {
+			h[name] = []string{v}
+		}
+	}
+	set(HeaderReason, string(r.Reason))
+	if !r.Until.IsZero() {
+		set(HeaderUntil, r.Until.UTC().Format(time.RFC3339Nano))
+	}
+	set(HeaderErrorCode, string(r.Entry.Error))
+	if a := r.Entry.Attempt; a != nil {
+		set(HeaderAttempt, strconv.Itoa(a.N))
+		set(HeaderPool, a.Pool)
+		set(HeaderProvider, a.Provider)
+		set(HeaderModel, a.Model)
+		if r.EndsAttempt() {
+			a.endHeaders(set)
+		}
+	}
+	return h, nil
+}
+
+func (a *Attempt) endHeaders(set func(name, v string)) {
+	set(HeaderErrorCode, string(a.ErrorCode))
+	if a.Cost != nil {
+		set(HeaderCost, strconv.FormatInt(int64(*a.Cost), 10))
+	}
+	set(HeaderInputTokens, strconv.FormatInt(a.Usage.Input, 10))
+	set(HeaderOutputTokens, strconv.FormatInt(a.Usage.Output, 10))
+	for _, c := range [...]struct {
+		name string
+		n    int64
+	}{{HeaderCacheReadTokens, a.Usage.CacheRead}, {HeaderCacheWriteTokens, a.Usage.CacheWrite}, {HeaderReasoningTokens, a.Usage.Reasoning}} {
+		if c.n != 0 {
+			set(c.name, strconv.FormatInt(c.n, 10))
+		}
+	}
+}
+
+// DecodeRecord reads what Encode made (I4). It does not copy body.
+func DecodeRecord(header map[string][]string, body []byte) (Record, error) {
+	get := func(name string) string {
+		if v := header[name]; len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	r := Record{Status: Status(get(HeaderStatus)), Reason: Reason(get(HeaderReason)), Body: body}
+	if r.Status != Running && r.Status != Waiting && !r.Status.Terminal() {
+		return r, fmt.Errorf("record with unknown status %.20q", r.Status)
+	}
+	if u := get(HeaderUntil); u != "" {
+		t, err := time.Parse(time.RFC3339Nano, u)
+		if err != nil {
+			return r, fmt.Errorf("record with bad %s: %w", HeaderUntil, err)
+		}
+		r.Until = t
+	}
+	if err := json.Unmarshal([]byte(get(HeaderEntry)), &r.Entry); err != nil {
+		return r, fmt.Errorf("record with bad %s: %w", HeaderEntry, err)
+	}
+	return r, nil
+}
+
+// EncodeAssignment is the assignment as the headers of a queue message.
+func EncodeAssignment(a *Assignment) (map[string][]string, error) {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode assignment of job %s: %w", a.Meta.ID, err)
+	}
+	return map[string][]string{HeaderAssignment: {string(b)}}, nil
+}
+
+// DecodeAssignment reads what EncodeAssignment made.
+func DecodeAssignment(header map[string][]string) (Assignment, error) {
+	var a Assignment
+	v := header[HeaderAssignment]
+	if len(v) != 1 {
+		return a, fmt.Errorf("queue message without a %s header", HeaderAssignment)
+	}
+	if err := json.Unmarshal([]byte(v[0]), &a); err != nil {
+		return a, fmt.Errorf("queue message with bad %s: %w", HeaderAssignment, err)
+	}
+	return a, nil
+}

@@ -1,0 +1,152 @@
+package wire
+
+import "strings"
+
+// DefaultPrefix is the first token of every subject unless configured otherwise.
+const DefaultPrefix = "sluice"
+
+// Subjects names every subject and stream below one prefix. The zero value
+// uses [DefaultPrefix]. Arguments must have passed their Valid function (I1).
+type Subjects struct{ Prefix string }
+
+func (s Subjects) prefix() string {
+	if s.Prefix == "" {
+		return DefaultPrefix
+	}
+	return s.Prefix
+}
+
+// join glues tokens below the prefix.
+func (s Subjects) join(tokens ...string) string {
+	return s.prefix() + "." + strings.Join(tokens, ".")
+}
+
+// Jobs is where clients publish jobs of a tenant and class.
+func (s Subjects) Jobs(tenant string, class Class) string {
+	return s.join("jobs", tenant, string(class))
+}
+
+// Requeue is where Sluice itself puts a job back: after a delay, for a retry,
+// or out of the dead letters. Tenants have no publish right there.
+func (s Subjects) Requeue(tenant string, class Class) string {
+	return s.join("requeue", tenant, string(class))
+}
+
+// Backlog is where the dispatcher parks jobs of a route that has no room.
+func (s Subjects) Backlog(class Class, route string) string {
+	return s.join("backlog", string(class), Token(route))
+}
+
+// Records is the subject of one job's records, or with "*" or ">" a filter.
+func (s Subjects) Records(tenant, job string) string { return s.join("records", tenant, job) }
+
+// Chunks is the subject of one job's streamed answer.
+func (s Subjects) Chunks(tenant, job string) string { return s.join("chunks", tenant, job) }
+
+// Status is the request subject for a job's state and history.
+func (s Subjects) Status(tenant, job string) string { return s.join("status", tenant, job) }
+
+// Cancel is the request subject that cancels a job.
+func (s Subjects) Cancel(tenant, job string) string { return s.join("cancel", tenant, job) }
+
+// Work is the queue of one pool.
+func (s Subjects) Work(pool string) string { return s.join("work", Token(pool)) }
+
+// Sched holds the message that brings a delayed job back.
+func (s Subjects) Sched(tenant, job string) string { return s.join("sched", tenant, job) }
+
+// Dead holds the dead letter of a job.
+func (s Subjects) Dead(tenant, job string) string { return s.join("dead", tenant, job) }
+
+// Abort tells whichever worker runs the job to look at its ledger subject.
+func (s Subjects) Abort(tenant, job string) string { return s.join("abort", tenant, job) }
+
+// Admin is the request subject of an administrative operation.
+func (s Subjects) Admin(op string) string { return s.join("admin", op) }
+
+// Stream is the name of one of the JetStream streams or KV buckets, for
+// example SLUICE_JOBS.
+func (s Subjects) Stream(kind string) string {
+	return strings.ToUpper(strings.ReplaceAll(s.prefix(), ".", "_")) + "_" + kind
+}
+
+// Kinds of streams and KV buckets, as given to [Subjects.Stream].
+const (
+	StreamJobs   = "JOBS"
+	StreamSched  = "SCHED"
+	StreamWork   = "WORK"
+	StreamLedger = "LEDGER"
+	StreamDead   = "DEAD"
+	StreamChunks = "CHUNKS"
+	BucketNodes  = "NODES"  // presence of processes, by instance
+	BucketLeases = "LEASES" // who is the one active ingester
+)
+
+// SplitTenantJob takes tenant and job out of a records, chunks, status,
+// cancel, sched, dead or abort subject; ok is false for any other shape.
+func (s Subjects) SplitTenantJob(subject string) (tenant, job string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.prefix()+".")
+	if !ok {
+		return "", "", false
+	}
+	if _, rest, ok = strings.Cut(rest, "."); !ok {
+		return "", "", false
+	}
+	tenant, job, ok = strings.Cut(rest, ".")
+	return tenant, job, ok && tenant != "" && job != "" && !strings.Contains(job, ".")
+}
+
+// SplitJobs takes tenant and class out of a jobs or requeue subject.
+func (s Subjects) SplitJobs(subject string) (tenant string, class Class, ok bool) {
+	tenant, c, ok := s.SplitTenantJob(subject)
+	return tenant, Class(c), ok
+}
+
+// Token turns any name into one literal subject token: letters, digits, '-'
+// and '_' stay, every other byte becomes '=' and two hex digits, so different
+// names stay different.
+func Token(name string) string {
+	clean := true
+	for i := 0; i < len(name); i++ {
+		if !tokenByte(name[i]) {
+			clean = false
+			break
+		}
+	}
+	if clean && name != "" {
+		return name
+	}
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; tokenByte(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('=')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	if b.Len() == 0 {
+		return "="
+	}
+	return b.String()
+}
+
+func tokenByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// ValidName reports whether a tenant or job ID has the form
+// [A-Za-z0-9_-]{1,64} (I1).
+func ValidName(name string) bool {
+	if name == "" || len(name) > 64 {
+		return false
+	}
+	for i := 0; i < len(name); i++ {
+		if !tokenByte(name[i]) {
+			return false
+		}
+	}
+	return true
+}
