@@ -66,6 +66,7 @@ type Progress struct {
 	Attempts int      `json:"n"`            // ended so far
 	Spent    NanoUSD  `json:"$"`            // sum of their known costs
 	Unknown  bool     `json:"u,omitempty"`  // a cost among them is not known
+	Cuts     int      `json:"k,omitempty"`  // attempts among them that were interrupted
 	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
@@ -74,6 +75,9 @@ type Progress struct {
 // Add counts an ended attempt.
 func (p *Progress) Add(a *Attempt) {
 	p.Attempts = max(p.Attempts, a.N)
+	if a.Status == Interrupted {
+		p.Cuts++
+	}
 	if a.Cost != nil {
 		p.Spent += *a.Cost
 	} else {

@@ -1,0 +1,132 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Config sizes the topology.
+type Config struct {
+	Subjects  wire.Subjects
+	Replicas  int           // of every stream; default 1
+	ChunksAge time.Duration // how long chunks can be read; default 1 h
+	ChunksMax int64         // bytes of chunks kept; default 2 GiB
+}
+
+// jobsAckWait is how long a router may hold a job without a sign of life.
+const jobsAckWait = 30 * time.Second
+
+// JobsHeld is the most jobs of one class and stream that all routers together
+// hold in memory; the rest of the backlog stays in the stream.
+const JobsHeld = 8192
+
+// duplicates is the window in which a repeated Nats-Msg-Id is filtered. Only
+// a publisher's own quick retry needs it (job identity does not), and each
+// entry costs the server about 150 bytes.
+const duplicates = 2 * time.Minute
+
+// streams is the whole topology, in the order of creation.
+func streams(c Config) []jetstream.StreamConfig {
+	s := c.Subjects
+	age := c.ChunksAge
+	if age == 0 {
+		age = time.Hour
+	}
+	chunks := c.ChunksMax
+	if chunks == 0 {
+		chunks = 2 << 30
+	}
+	var jobs []string
+	for _, class := range wire.Classes() {
+		jobs = append(jobs, s.Jobs("*", class))
+	}
+	return []jetstream.StreamConfig{
+		{Name: s.Stream(wire.StreamJobs), Subjects: jobs,
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
+			AllowAtomicPublish: true, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamSched), Subjects: []string{s.Requeue("*", "*"), s.Sched("*", "*")},
+			Retention: jetstream.WorkQueuePolicy, AllowDirect: true, AllowMsgSchedules: true, AllowMsgTTL: true, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamWork), Subjects: []string{s.Work("*")},
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamLedger), Subjects: []string{s.Records("*", "*")}, AllowDirect: true, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamChunks), Subjects: []string{s.Chunks("*", "*")}, AllowDirect: true,
+			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
+			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
+	}
+}
+
+// maxConsumers of each stream: pools and active batches on the work queues,
+// readers on the others.
+const maxConsumers = 65536
+
+// PresenceTTL is how long a process counts as alive after its last sign.
+const PresenceTTL = 15 * time.Second
+
+// Ensure creates what is missing and updates what differs. It may be called
+// by every process at start.
+func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
+	for _, sc := range streams(c) {
+		sc.Replicas = max(c.Replicas, 1)
+		sc.Storage = jetstream.FileStorage
+		// Above the server's default of 1,000: a pool or an active batch is a
+		// consumer each.
+		sc.MaxConsumers = maxConsumers
+		if _, err := js.CreateOrUpdateStream(ctx, sc); err != nil {
+			return fmt.Errorf("stream %s: %w", sc.Name, err)
+		}
+	}
+	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Replicas: max(c.Replicas, 1),
+		Description: "processes that are alive",
+	})
+	if err != nil {
+		return fmt.Errorf("bucket of nodes: %w", err)
+	}
+	return nil
+}
+
+// Source is a queue that routers take jobs from.
+type Source struct {
+	Class    wire.Class
+	Consumer jetstream.Consumer
+}
+
+// Sources creates the routers' consumers, the most urgent class first, and for
+// each class what was requeued before what is new.
+func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]Source, error) {
+	var out []Source
+	for _, class := range wire.Classes() {
+		for _, q := range []struct{ stream, filter string }{
+			{wire.StreamSched, s.Requeue("*", class)},
+			{wire.StreamJobs, s.Jobs("*", class)},
+		} {
+			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), jetstream.ConsumerConfig{
+				Durable: "router_" + string(class), FilterSubject: q.filter, AckPolicy: jetstream.AckExplicitPolicy,
+				AckWait: jobsAckWait, MaxAckPending: JobsHeld, MaxDeliver: -1, MaxWaiting: 512,
+			})
+			if err != nil {
+				return nil, fmt.Errorf("consumer of class %s on %s: %w", class, q.stream, err)
+			}
+			out = append(out, Source{Class: class, Consumer: c})
+		}
+	}
+	return out, nil
+}
+
+// ResetWork drops the delivery state of a pool's queue: everything that is
+// still in it is delivered again, at once. Only for moments when no worker is
+// alive; fences make a wrong guess harmless.
+func ResetWork(ctx context.Context, js jetstream.JetStream, s wire.Subjects, pool string) error {
+	err := js.DeleteConsumer(ctx, s.Stream(wire.StreamWork), ledger.WorkConsumer(pool))
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("reset queue of pool %s: %w", pool, err)
+	}
+	return nil
+}

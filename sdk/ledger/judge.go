@@ -1,0 +1,60 @@
+package ledger
+
+import "github.com/sluicehq/sluice/sdk/wire"
+
+// Verdict is what to do with a work message whose claim was refused.
+type Verdict int
+
+// Verdicts of [Judge].
+const (
+	// Claim: nothing is in the way; claim again, expecting Ruling.Expect.
+	Claim Verdict = iota
+	// Drop: the job is finished, or another message carries it on; acknowledge.
+	Drop
+	// Clash: the ID belongs to another job with another body; this submission
+	// gets a failed record under its own automatic ID.
+	Clash
+	// Again: this attempt ended, but what follows may not have been queued;
+	// queue it again from the record, then acknowledge.
+	Again
+	// Held: the same message is claimed by Ruling.Owner; wait if it lives,
+	// else end its attempt as interrupted.
+	Held
+)
+
+// Ruling is a verdict with what it needs.
+type Ruling struct {
+	Verdict Verdict
+	Expect  uint64 // of Claim
+	Owner   string // of Held
+}
+
+// Judge decides about a message that carries attempt n of a job when the
+// job's last record is last (nil: none). workSeq identifies the message among
+// copies of it; n and workSeq are 0 for a message that no worker has claimed
+// yet (a router's).
+func Judge(last *Stored, m *wire.Meta, n int, workSeq uint64) Ruling {
+	if last == nil {
+		return Ruling{Verdict: Claim} // records were removed by retention
+	}
+	e := &last.Entry
+	if e.Meta.Seq != m.Seq {
+		if e.Meta.BodyHash == m.BodyHash && e.Meta.BodyBytes == m.BodyBytes && e.Meta.Endpoint == m.Endpoint {
+			return Ruling{Verdict: Drop} // the same job, published again
+		}
+		return Ruling{Verdict: Clash}
+	}
+	if last.Status.Terminal() {
+		return Ruling{Verdict: Drop}
+	}
+	if last.Status == wire.Waiting {
+		if n != 0 && n <= e.Progress.Attempts {
+			return Ruling{Verdict: Again}
+		}
+		return Ruling{Verdict: Claim, Expect: last.Seq}
+	}
+	if e.Attempt != nil && e.Attempt.N == n && e.WorkSeq == workSeq {
+		return Ruling{Verdict: Held, Owner: e.Owner}
+	}
+	return Ruling{Verdict: Drop} // a copy, or a later attempt is under way
+}

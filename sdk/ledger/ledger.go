@@ -1,0 +1,334 @@
+package ledger
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Ledger is a handle on the ledger stream.
+type Ledger struct {
+	js       jetstream.JetStream
+	subjects wire.Subjects
+	stream   string
+}
+
+// New makes a Ledger; it does no I/O.
+func New(js jetstream.JetStream, subjects wire.Subjects) *Ledger {
+	return &Ledger{js: js, subjects: subjects, stream: subjects.Stream(wire.StreamLedger)}
+}
+
+// Stored is a record as the stream holds it.
+type Stored struct {
+	wire.Record
+	Seq    uint64
+	At     time.Time // by the server's clock
+	header nats.Header
+}
+
+// Conflict is the error of an Append that lost: Last is the record that
+// stands there, nil if the subject is empty.
+type Conflict struct{ Last *Stored }
+
+// Error implements error.
+func (c *Conflict) Error() string {
+	if c.Last == nil {
+		return "ledger: the job has no record, another was expected"
+	}
+	return fmt.Sprintf("ledger: the job's last record is %s at %d, another was expected", c.Last.Status, c.Last.Seq)
+}
+
+// appendTries bounds how often an Append with a lost acknowledgement is
+// settled and sent again before it gives up with the context's error or the
+// last one seen.
+const appendTries = 20
+
+// ackWait is how long an acknowledgement is waited for before the subject is
+// read instead.
+const ackWait = 5 * time.Second
+
+// Append writes the record if the last message on the job's subject is expect
+// (0: none) and returns its sequence. If something else stands there, the
+// error is a *Conflict. Any other error means that the record may or may not
+// have been written.
+func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (uint64, error) {
+	h, err := rec.Encode()
+	if err != nil {
+		return 0, err
+	}
+	h[wire.HeaderExpectedLast] = []string{strconv.FormatUint(expect, 10)}
+	subject := l.subjects.Records(rec.Entry.Meta.Tenant, rec.Entry.Meta.ID)
+	var last error
+	for try := range appendTries {
+		seq, err := l.publish(ctx, &nats.Msg{Subject: subject, Header: h, Data: rec.Body})
+		if err == nil {
+			return seq, nil
+		}
+		last = err
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		standing, err := l.readLast(ctx, subject)
+		switch {
+		case err != nil:
+			last = err
+		case standing != nil && same(standing.header, h): // I2
+			return standing.Seq, nil
+		case standing == nil && expect != 0, standing != nil && standing.Seq != expect:
+			return 0, &Conflict{Last: standing}
+		}
+		if err := pause(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("ledger: record of job %s: %w", rec.Entry.Meta.ID, last)
+}
+
+func (l *Ledger) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
+	f, err := l.js.PublishMsgAsync(m)
+	if err != nil {
+		return 0, err
+	}
+	timer := time.NewTimer(ackWait)
+	defer timer.Stop()
+	select {
+	case ack := <-f.Ok():
+		return ack.Sequence, nil
+	case err := <-f.Err():
+		return 0, err
+	case <-timer.C:
+		return 0, errors.New("no acknowledgement from the ledger stream")
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// same reports whether a stored message is the one we sent.
+func same(stored nats.Header, sent map[string][]string) bool {
+	for _, name := range [...]string{wire.HeaderStatus, wire.HeaderReason, wire.HeaderEntry} {
+		if !slices.Equal(stored[name], sent[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Last is the job's last record, nil if it has none. It asks the stream's
+// leader, so it sees every acknowledged write.
+func (l *Ledger) Last(ctx context.Context, tenant, job string) (*Stored, error) {
+	return l.readLast(ctx, l.subjects.Records(tenant, job))
+}
+
+// msgGetResponse is the server's reply to STREAM.MSG.GET.
+type msgGetResponse struct {
+	Error *struct {
+		Code        int    `json:"code"`
+		Description string `json:"description"`
+	} `json:"error"`
+	Message *struct {
+		Seq  uint64    `json:"seq"`
+		Hdrs string    `json:"hdrs"`
+		Data []byte    `json:"data"`
+		Time time.Time `json:"time"`
+	} `json:"message"`
+}
+
+// readLast asks the leader: a direct get may be answered by a replica that
+// lags, which would be wrong after a refused write.
+func (l *Ledger) readLast(ctx context.Context, subject string) (*Stored, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	defer cancel()
+	req, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return nil, err
+	}
+	msg, err := l.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+l.stream, req)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: read the last record: %w", err)
+	}
+	var resp msgGetResponse
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return nil, fmt.Errorf("ledger: read the last record: %w", err)
+	}
+	if resp.Error != nil {
+		if resp.Error.Code == 404 {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("ledger: read the last record: %s", resp.Error.Description)
+	}
+	if resp.Message == nil {
+		return nil, errors.New("ledger: read the last record: empty reply")
+	}
+	raw, err := base64.StdEncoding.DecodeString(resp.Message.Hdrs)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: read the last record: %w", err)
+	}
+	h, err := nats.DecodeHeadersMsg(raw)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: read the last record: %w", err)
+	}
+	return newStored(h, resp.Message.Data, resp.Message.Seq, resp.Message.Time)
+}
+
+func newStored(h nats.Header, body []byte, seq uint64, at time.Time) (*Stored, error) {
+	rec, err := wire.DecodeRecord(h, body)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: sequence %d: %w", seq, err)
+	}
+	return &Stored{Record: rec, Seq: seq, At: at, header: h}, nil
+}
+
+// maxHistory bounds how many records of a job History returns.
+const maxHistory = 1000
+
+// History is the job's records, oldest first, at most 1,000.
+func (l *Ledger) History(ctx context.Context, tenant, job string) ([]*Stored, error) {
+	stream, err := l.js.Stream(ctx, l.stream)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	subject := l.subjects.Records(tenant, job)
+	var out []*Stored
+	for seq := uint64(1); len(out) < maxHistory; {
+		m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ledger: history of job %s: %w", job, err)
+		}
+		s, err := newStored(m.Header, m.Data, m.Sequence, m.Time)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+		seq = m.Sequence + 1
+	}
+	return out, nil
+}
+
+// Describe turns a job's records into what people are shown.
+func Describe(tenant, job string, records []*Stored) *wire.Answer {
+	a := &wire.Answer{Job: job, Tenant: tenant, Status: wire.Queued}
+	for _, s := range records {
+		a.Status, a.Reason, a.Until = s.Status, s.Reason, stamp(s.Until)
+		fillMeta(a, &s.Entry.Meta)
+		p := &s.Entry.Progress
+		a.Attempts = p.Attempts
+		if a.Cost = nil; !p.Unknown {
+			spent := p.Spent
+			a.Cost = &spent
+		}
+		a.History = append(a.History, step(s))
+	}
+	return a
+}
+
+func fillMeta(a *wire.Answer, m *wire.Meta) {
+	a.Class, a.Route, a.Batch = m.Class, m.Route, m.Batch
+	a.Queued = stamp(time.Unix(0, m.SubmittedAt))
+}
+
+// DescribeQueued is the answer for a job that has no record yet.
+func DescribeQueued(m *wire.Meta) *wire.Answer {
+	a := &wire.Answer{Job: m.ID, Tenant: m.Tenant, Status: wire.Queued}
+	fillMeta(a, m)
+	return a
+}
+
+func step(s *Stored) wire.Step {
+	st := wire.Step{Seq: s.Seq, At: stamp(s.At), Status: s.Status, Reason: s.Reason, Until: stamp(s.Until),
+		Error: s.Entry.Error, Worker: s.Entry.Owner}
+	if at := s.Entry.Attempt; at != nil {
+		st.Attempt, st.Pool, st.Model, st.Outcome, st.Decision = at.N, at.Pool, at.Model, at.Status, at.Decision
+		if s.EndsAttempt() {
+			u := at.Usage
+			st.Usage, st.Cost, st.TTFTMS, st.Latency = &u, at.Cost, at.TTFTMS, at.LatencyMS
+			if at.ErrorCode != "" {
+				st.Error = at.ErrorCode
+			}
+		}
+	}
+	return st
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Wipe removes the job's pending schedule, if it has one. It is only
+// housekeeping: a schedule that fires late finds the job finished.
+func (l *Ledger) Wipe(ctx context.Context, tenant, job string) error {
+	s, err := l.js.Stream(ctx, l.subjects.Stream(wire.StreamSched))
+	if err != nil {
+		return err
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSubject(l.subjects.Sched(tenant, job)))
+}
+
+// Requeue brings a job back to the routers at the given time, at once if that
+// is not in the future. It returns when the message is durable. Doing it twice
+// is harmless: the second copy's claim is refused.
+func (l *Ledger) Requeue(ctx context.Context, a *wire.Assignment, body []byte, at, now time.Time) error {
+	b := wire.Assignment{Meta: a.Meta, Progress: a.Progress}
+	b.Progress.ReadyAt = max(at.UnixNano(), now.UnixNano())
+	h, err := wire.EncodeAssignment(&b)
+	if err != nil {
+		return err
+	}
+	target := l.subjects.Requeue(a.Meta.Tenant, a.Meta.Class)
+	m := &nats.Msg{Subject: target, Header: h, Data: body}
+	if at.After(now) {
+		m.Subject = l.subjects.Sched(a.Meta.Tenant, a.Meta.ID)
+		// With nanoseconds: the library's option truncates to seconds and
+		// would fire early.
+		h["Nats-Schedule"] = []string{"@at " + at.UTC().Format(time.RFC3339Nano)}
+		h["Nats-Schedule-Target"] = []string{target}
+	}
+	if _, err := l.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("requeue job %s: %w", a.Meta.ID, err)
+	}
+	return nil
+}
+
+// Bury stores a dead letter: the job as it was, for dead list, show and
+// requeue. A repeat within the stream's duplicate window is filtered.
+func (l *Ledger) Bury(ctx context.Context, a *wire.Assignment, body []byte) error {
+	h, err := wire.EncodeAssignment(a)
+	if err != nil {
+		return err
+	}
+	h[wire.HeaderMsgID] = []string{strings.Join([]string{a.Meta.Tenant, a.Meta.ID, strconv.FormatUint(a.Meta.Seq, 10)}, ".")}
+	m := &nats.Msg{Subject: l.subjects.Dead(a.Meta.Tenant, a.Meta.ID), Header: h, Data: body}
+	if _, err := l.js.PublishMsg(ctx, m); err != nil {
+		return fmt.Errorf("bury job %s: %w", a.Meta.ID, err)
+	}
+	return nil
+}
