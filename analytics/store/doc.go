@@ -1,0 +1,33 @@
+// Package store keeps Sluice's two tables in ClickHouse: attempts (a row per
+// provider call) and jobs (a row per finished job). It is the only package
+// that opens clickhouse-go connections, to the embedded engine and to
+// external servers alike.
+//
+//	ledger ─▶ ingest ─▶ InsertAttempts / InsertJobs ─▶ ┌──────────┐
+//	                                                   │ attempts │─▶ Cost, Unpriced
+//	         sluice sql ◀── Query ◀────────────────────│ jobs     │
+//	                                                   └──────────┘
+//
+// It never retries, never buffers and never sees a prompt or an answer:
+// what to insert, when, and what to do after a failure is the ingester's part.
+//
+// The tables' position in the ledger is the highest seq that they hold. The
+// hourly projections are written by the same insert as the rows, so that sums
+// taken from them cannot disagree with the rows.
+//
+// # Invariants
+//
+//	I1  An insert is one block for one partition of one table, so it is there
+//	    as a whole or not at all. Rows of two partitions are refused.
+//	I2  Inserts are synchronous: nil means that the rows are in the table.
+//	I3  Two inserts that continue from the same position never both take
+//	    effect: the first row's seq is the insert's deduplication token. The
+//	    later one is dropped by ClickHouse, so a caller that is not certain of
+//	    its lease reads MaxSeq afterwards.
+//	I4  Money is stored as whole nano-dollars; a cost that is not known is
+//	    NULL, never 0. cost_usd is computed on reading, in decimals.
+//	I5  Migrations only add. Each statement may run again, so a crash between
+//	    two of them is repaired by the next start.
+//	I6  Words (status, class, pool …) are LowCardinality strings and not
+//	    enums: a word that a newer part of Sluice writes never fails an insert.
+package store
