@@ -1,0 +1,164 @@
+package config
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Config is the whole configuration, as Load returns it: complete, checked,
+// and not to be changed.
+type Config struct {
+	SubjectPrefix string     `yaml:"subject_prefix"` // first tokens of every NATS subject; default "sluice"
+	NATS          NATS       `yaml:"nats"`
+	ClickHouse    ClickHouse `yaml:"clickhouse"`
+	HTTP          HTTP       `yaml:"http"`
+	DataDir       string     `yaml:"data_dir"` // everything on disk lies below; default "./sluice-data"
+	Records       Records    `yaml:"records"`
+	Workers       Workers    `yaml:"workers"`
+	Analytics     Analytics  `yaml:"analytics"`
+	Pools         []Pool     `yaml:"pools"`
+	Routes        []Route    `yaml:"routes"`
+	Budgets       []Budget   `yaml:"budgets,omitempty"`
+	Tenants       []Tenant   `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
+
+	// Path is the file that was read; empty without one.
+	Path string `yaml:"-"`
+	// Warnings are for people, one sentence each. They hold no secrets.
+	Warnings []string `yaml:"-"`
+}
+
+// NATS says which NATS to use: an external one, or the embedded server.
+type NATS struct {
+	URL      URL          `yaml:"url,omitempty"` // external cluster, comma separated; empty: embedded
+	Embedded EmbeddedNATS `yaml:"embedded"`
+}
+
+// EmbeddedNATS is the server inside the process; it counts only without a
+// URL.
+type EmbeddedNATS struct {
+	Listen string `yaml:"listen"` // host:port for clients; port 0: a free one; default 127.0.0.1:4222
+	Sync   Sync   `yaml:"sync"`   // how often the file store syncs: a duration or "always"; default 1s
+}
+
+// ClickHouse says which ClickHouse to use: an external one, or the embedded
+// engine.
+type ClickHouse struct {
+	DSN      URL                `yaml:"dsn,omitempty"` // clickhouse://… or http(s)://…; empty: embedded
+	Embedded EmbeddedClickHouse `yaml:"embedded"`
+}
+
+// EmbeddedClickHouse is the engine that Sluice runs as a child process.
+type EmbeddedClickHouse struct {
+	Enabled  bool   `yaml:"enabled"`            // default true; always false with a DSN
+	Listen   string `yaml:"listen"`             // host:port of its HTTP port; default 127.0.0.1:8123
+	Password Secret `yaml:"password,omitempty"` // of user default; unset: generated into <data_dir>/clickhouse.password
+}
+
+// HTTP is the gateway.
+type HTTP struct {
+	Listen string `yaml:"listen"` // host:port; default 127.0.0.1:8080
+}
+
+// Records says how long results live.
+type Records struct {
+	Retention time.Duration `yaml:"retention"` // of results and job IDs; at least twice workers.ack_wait; default 24h
+}
+
+// Workers are the bounds of running a job.
+type Workers struct {
+	AckWait      time.Duration `yaml:"ack_wait"`      // a worker silent for longer is dead; 1s to 1h; default 30s
+	MaxAttempts  int           `yaml:"max_attempts"`  // of a job before it is a dead letter; 1 to 100; default 3
+	RetryBackoff time.Duration `yaml:"retry_backoff"` // before the second attempt, doubling; up to 1h; default 500ms
+	Drain        time.Duration `yaml:"drain"`         // how long running attempts may go on at stop; up to 24h; default 30s
+}
+
+// Analytics is the ingester.
+type Analytics struct {
+	FlushInterval time.Duration `yaml:"flush_interval"` // longest time that a row waits for company; up to 1h; default 200ms
+}
+
+// Pool is one provider endpoint with its key, models, prices and limits.
+type Pool struct {
+	Name        string            `yaml:"name"`    // [A-Za-z0-9_-]{1,64}, unique
+	Adapter     string            `yaml:"adapter"` // one of [Sources].Adapters; default "openai"
+	Provider    string            `yaml:"provider"`
+	BaseURL     string            `yaml:"base_url,omitempty"` // http(s), no query; adapter openai: default https://api.openai.com/v1
+	APIKey      Secret            `yaml:"api_key,omitempty"`
+	Models      Models            `yaml:"models"`      // offered names, in the order of the file
+	Weight      int               `yaml:"weight"`      // 0 to 1,000,000; default 1; a candidate's own weight goes before
+	Concurrency int               `yaml:"concurrency"` // calls at once over all workers; 1 to 100,000; default 16
+	Limits      Limits            `yaml:"limits,omitempty"`
+	Region      string            `yaml:"region,omitempty"`
+	Tier        string            `yaml:"tier,omitempty"`
+	Labels      map[string]string `yaml:"labels,omitempty"`
+	Timeout     time.Duration     `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
+	IdleTimeout time.Duration     `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 2m
+	Simulated   *Simulated        `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
+}
+
+// Limits are what the provider allows; 0: not limited.
+type Limits struct {
+	RPM int64 `yaml:"rpm,omitempty"` // requests a minute
+	TPM int64 `yaml:"tpm,omitempty"` // tokens a minute
+}
+
+// Models are the models that a pool offers.
+type Models []Model
+
+// Model is one model that a pool offers.
+type Model struct {
+	Name     string      // as routes name it; 1 to 256 bytes
+	Upstream string      // as the provider names it; default: Name
+	Price    *wire.Price // overrides the price table; nil: the table's
+}
+
+// Route is a model name that clients ask for.
+type Route struct {
+	Model      string      `yaml:"model"`    // 1 to 256 bytes, unique
+	Strategy   string      `yaml:"strategy"` // one of [Sources].Strategies; default least_connections
+	Candidates []Candidate `yaml:"candidates"`
+}
+
+// Candidate is a model of a pool that may answer a route.
+type Candidate struct {
+	Pool   string `yaml:"pool"`
+	Model  string `yaml:"model"`  // offered name; default: the pool's only one, or the route's name
+	Weight int    `yaml:"weight"` // 0 to 1,000,000; default: the pool's
+}
+
+// Budget is a limit on spending. This release reads and checks budgets, but
+// does not enforce them.
+type Budget struct {
+	Scope      string       `yaml:"scope"`       // global, or tenant:, pool: or route: and a name
+	Limit      wire.NanoUSD `yaml:"limit_usd"`   // above 0
+	Window     string       `yaml:"window"`      // hour, day, week or month; default day
+	OnExceeded string       `yaml:"on_exceeded"` // wait, cheaper or reject; default wait
+}
+
+// Tenant is who pays.
+type Tenant struct {
+	Name string `yaml:"name"` // [A-Za-z0-9_-]{1,64}, unique
+	Key  Secret `yaml:"key"`  // unique: it names the tenant on HTTP, and is its password on NATS
+	Tier string `yaml:"tier,omitempty"`
+}
+
+// Pool finds a pool by name, or gives nil.
+func (c *Config) Pool(name string) *Pool {
+	for i := range c.Pools {
+		if c.Pools[i].Name == name {
+			return &c.Pools[i]
+		}
+	}
+	return nil
+}
+
+// Find gives the model that is offered under name, or nil.
+func (m Models) Find(name string) *Model {
+	for i := range m {
+		if m[i].Name == name {
+			return &m[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package config
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Defaults that other parts of the configuration refer to.
+const (
+	DefaultStrategy = "least_connections"
+	DefaultRoute    = "chat" // the route over the simulated pools
+	DefaultWeight   = 1
+
+	AdapterOpenAI    = "openai"
+	AdapterSimulated = "simulated"
+)
+
+// base is the configuration that a source may change: everything but pools
+// and routes.
+func base() *Config {
+	return &Config{
+		SubjectPrefix: wire.DefaultPrefix,
+		NATS:          NATS{Embedded: EmbeddedNATS{Listen: "127.0.0.1:4222", Sync: Sync(time.Second)}},
+		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
+			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
+		}},
+		HTTP:      HTTP{Listen: "127.0.0.1:8080"},
+		DataDir:   "./sluice-data",
+		Records:   Records{Retention: 24 * time.Hour},
+		Workers:   Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond, Drain: 30 * time.Second},
+		Analytics: Analytics{FlushInterval: 200 * time.Millisecond},
+	}
+}
+
+// passwordVariable is where the engine's password comes from by default. As
+// the one exception among secrets, it may be unset: the contract's example
+// names it, and without it a password is generated.
+const passwordVariable = "env:SLUICE_CLICKHOUSE_PASSWORD"
+
+func (p *Pool) setDefaults() {
+	p.Adapter, p.Weight, p.Concurrency = AdapterOpenAI, DefaultWeight, 16
+	p.Timeout, p.IdleTimeout = 10*time.Minute, 2*time.Minute
+}
+
+func (s *Simulated) setDefaults() {
+	s.Seed, s.OutputTokens = 1, TokenRange{Min: 16, Max: 64}
+}
+
+func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
+
+// complete fills in what depends on other values: pools and routes that are
+// not given, and the defaults of those that are.
+func (d *decoder) complete(c *Config, src Sources) {
+	if !d.given("pools") {
+		c.Pools = append(simulatedPools(), providerPools(src)...)
+	}
+	for i := range c.Pools {
+		c.Pools[i].complete()
+	}
+	if !d.given("routes") {
+		c.Routes = derivedRoutes(c.Pools, !d.given("pools"))
+	}
+	for i := range c.Routes {
+		d.completeRoute(c, &c.Routes[i], at("routes", i))
+	}
+	if !c.ClickHouse.DSN.IsZero() && !d.given("clickhouse.embedded.enabled") {
+		c.ClickHouse.Embedded.Enabled = false
+	}
+}
+
+// given reports whether a source named the key.
+func (d *decoder) given(key string) bool {
+	_, ok := d.at[key]
+	return ok
+}
+
+func (p *Pool) complete() {
+	switch p.Adapter {
+	case AdapterSimulated:
+		if p.Simulated == nil {
+			p.Simulated = &Simulated{}
+			p.Simulated.setDefaults()
+		}
+	case AdapterOpenAI:
+		if p.BaseURL == "" {
+			p.BaseURL = "https://api.openai.com/v1"
+		}
+	}
+	if p.Provider == "" {
+		p.Provider = providerOf(p.Adapter, p.BaseURL)
+	}
+}
+
+func (d *decoder) completeRoute(c *Config, r *Route, key string) {
+	if r.Strategy == "" {
+		r.Strategy = DefaultStrategy
+	}
+	for i := range r.Candidates {
+		cand := &r.Candidates[i]
+		pool := c.Pool(cand.Pool)
+		if pool == nil {
+			continue
+		}
+		if cand.Model == "" {
+			cand.Model = pool.defaultModel(r.Model)
+		}
+		if d.given(key+".candidates") && !d.given(at(key+".candidates", i)+".weight") {
+			cand.Weight = pool.Weight
+		}
+	}
+}
+
+// defaultModel is the model meant by a candidate that names none.
+func (p *Pool) defaultModel(route string) string {
+	if len(p.Models) == 1 {
+		return p.Models[0].Name
+	}
+	if p.Models.Find(route) != nil {
+		return route
+	}
+	return ""
+}
+
+// derivedRoutes are the routes of a configuration without any: one for each
+// model name that is offered, over all pools that offer it; and where the
+// pools are the default ones too, chat over the simulated ones instead.
+func derivedRoutes(pools []Pool, defaultPools bool) []Route {
+	var routes []Route
+	index := make(map[string]int)
+	add := func(name, pool, model string, weight int) {
+		i, ok := index[name]
+		if !ok {
+			i = len(routes)
+			index[name] = i
+			routes = append(routes, Route{Model: name})
+		}
+		routes[i].Candidates = append(routes[i].Candidates, Candidate{Pool: pool, Model: model, Weight: weight})
+	}
+	for _, p := range pools {
+		for _, m := range p.Models {
+			if defaultPools && p.Adapter == AdapterSimulated {
+				add(DefaultRoute, p.Name, m.Name, p.Weight)
+			} else {
+				add(m.Name, p.Name, m.Name, p.Weight)
+			}
+		}
+	}
+	return routes
+}

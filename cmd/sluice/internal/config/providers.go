@@ -1,0 +1,130 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// provider is a known OpenAI-compatible provider.
+type provider struct {
+	name     string // as the price table names it
+	variable string // usual name of its key variable
+	baseURL  string
+	models   []string // offered by default
+}
+
+// providers are the known ones. Models are a short list of current ones; any
+// other can be configured.
+func providers() []provider {
+	return []provider{
+		{"openai", "OPENAI_API_KEY", "https://api.openai.com/v1",
+			[]string{"gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1-mini", "gpt-4o-mini"}},
+		{"groq", "GROQ_API_KEY", "https://api.groq.com/openai/v1",
+			[]string{"llama-3.3-70b-versatile", "llama-3.1-8b-instant", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
+		{"mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1",
+			[]string{"mistral-large-latest", "mistral-medium-latest", "mistral-small-latest"}},
+		{"deepseek", "DEEPSEEK_API_KEY", "https://api.deepseek.com/v1",
+			[]string{"deepseek-v4-flash", "deepseek-v4-pro"}},
+		{"together", "TOGETHER_API_KEY", "https://api.together.xyz/v1",
+			[]string{"meta-llama/Llama-3.3-70B-Instruct-Turbo", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
+		{"fireworks", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1",
+			[]string{"accounts/fireworks/models/gpt-oss-120b", "accounts/fireworks/models/deepseek-v4-flash"}},
+		{"openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1",
+			[]string{"openai/gpt-5.4-mini", "meta-llama/llama-3.3-70b-instruct"}},
+		{"xai", "XAI_API_KEY", "https://api.x.ai/v1",
+			[]string{"grok-4.3"}},
+		{"google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai",
+			[]string{"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"}},
+	}
+}
+
+// providerPools are the pools of a configuration without any, for each
+// provider whose key variable is set.
+func providerPools(src Sources) []Pool {
+	var pools []Pool
+	for _, pr := range providers() {
+		if key, _ := src.lookup(pr.variable); key == "" {
+			continue
+		}
+		p := newPool(pr.name, AdapterOpenAI)
+		p.Provider, p.BaseURL, p.APIKey = pr.name, pr.baseURL, Secret{source: "env:" + pr.variable}
+		for _, m := range pr.models {
+			p.Models = append(p.Models, Model{Name: m, Upstream: m})
+		}
+		pools = append(pools, p)
+	}
+	return pools
+}
+
+func newPool(name, adapter string) Pool {
+	var p Pool
+	p.setDefaults()
+	p.Name, p.Adapter = name, adapter
+	return p
+}
+
+// simulatedPools are three pools with different speed, price and failure
+// share, to try Sluice with nothing else at hand.
+func simulatedPools() []Pool {
+	const usd = wire.RatePerUSDPerMillion
+	sim := func(name, model string, in, out wire.Rate, concurrency int, s Simulated) Pool {
+		p := newPool(name, AdapterSimulated)
+		p.Provider, p.Concurrency = AdapterSimulated, concurrency
+		p.Models = Models{{Name: model, Upstream: model, Price: &wire.Price{
+			Version: PriceVersion, Input: in, CacheRead: in / 10, CacheWrite: in, Output: out, Reasoning: out,
+		}}}
+		s.OutputTokens = TokenRange{Min: 16, Max: 96}
+		p.Simulated = &s
+		return p
+	}
+	return []Pool{
+		sim("sim-fast", "sim-large", 2*usd+usd/2, 10*usd, 32,
+			Simulated{Seed: 1, TTFT: 80 * time.Millisecond, TokensPerSecond: 400, ErrorShare: 0.005}),
+		sim("sim-cheap", "sim-small", 3*usd/20, 3*usd/5, 64,
+			Simulated{Seed: 2, TTFT: 300 * time.Millisecond, TokensPerSecond: 80, ErrorShare: 0.02}),
+		sim("sim-flaky", "sim-medium", 2*usd/5, 8*usd/5, 32,
+			Simulated{Seed: 3, TTFT: 150 * time.Millisecond, TokensPerSecond: 160, ErrorShare: 0.15}),
+	}
+}
+
+// providerOf names the provider behind an adapter and address: a known one by
+// its host, "local" on this machine, otherwise the host itself.
+func providerOf(adapter, baseURL string) string {
+	if adapter != AdapterOpenAI {
+		return adapter
+	}
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Hostname() == "" {
+		return adapter
+	}
+	host := strings.ToLower(u.Hostname())
+	for _, pr := range providers() {
+		if known, err := url.Parse(pr.baseURL); err == nil && known.Hostname() == host {
+			return pr.name
+		}
+	}
+	if loopback(host) {
+		return "local"
+	}
+	return host
+}
+
+// loopback reports whether a host is this machine only.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// loopbackAddr is loopback for host:port.
+func loopbackAddr(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && loopback(host)
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+	"go.yaml.in/yaml/v3"
+)
+
+// Redacted is the whole configuration as YAML, defaults included, with every
+// secret as "***".
+func (c *Config) Redacted() (string, error) {
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("encode the configuration: %w", err)
+	}
+	return string(b), nil
+}
+
+// scalarNode is a YAML scalar; the encoder quotes text where it must.
+func scalarNode(text string, number bool) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+	if number {
+		n.Tag = "!!float"
+	}
+	return n
+}
+
+// MarshalYAML writes models as the file does: a mapping by offered name.
+func (m Models) MarshalYAML() (any, error) {
+	out := &yaml.Node{Kind: yaml.MappingNode}
+	for _, model := range m {
+		body := &yaml.Node{Kind: yaml.MappingNode}
+		if model.Upstream != model.Name {
+			body.Content = append(body.Content, scalarNode("upstream", false), scalarNode(model.Upstream, false))
+		}
+		if model.Price != nil {
+			body.Content = append(body.Content, scalarNode("price", false), priceNode(model.Price))
+		}
+		out.Content = append(out.Content, scalarNode(model.Name, false), body)
+	}
+	return out, nil
+}
+
+func priceNode(p *wire.Price) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	for _, r := range []struct {
+		name string
+		rate wire.Rate
+	}{{"input", p.Input}, {"cache_read", p.CacheRead}, {"cache_write", p.CacheWrite}, {"output", p.Output}, {"reasoning", p.Reasoning}} {
+		n.Content = append(n.Content, scalarNode(r.name, false), scalarNode(r.rate.String(), true))
+	}
+	return n
+}
+
+// budgetYAML is a Budget with its limit as a decimal.
+type budgetYAML struct {
+	Scope      string     `yaml:"scope"`
+	Limit      *yaml.Node `yaml:"limit_usd"`
+	Window     string     `yaml:"window"`
+	OnExceeded string     `yaml:"on_exceeded"`
+}
+
+// MarshalYAML writes the limit in dollars.
+func (b Budget) MarshalYAML() (any, error) {
+	return budgetYAML{b.Scope, scalarNode(b.Limit.String(), true), b.Window, b.OnExceeded}, nil
+}
+
+// NeedsRestart lists the keys that differ between two configurations and are
+// read at start only: pools, routes, budgets and tenants apply while running.
+func NeedsRestart(old, now *Config) []string {
+	var keys []string
+	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
+	for _, k := range Keys() {
+		if k.List {
+			continue
+		}
+		_, x, errX := field(a, k.Path)
+		_, y, errY := field(b, k.Path)
+		if errX == nil && errY == nil && !reflect.DeepEqual(x.Interface(), y.Interface()) {
+			keys = append(keys, k.Path)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,244 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// adapters are those of the contract.
+func adapters() []string {
+	return []string{AdapterOpenAI, "anthropic", "gemini", "bedrock", AdapterSimulated}
+}
+
+const maxWeight = 1_000_000
+
+func (v *validator) pools() {
+	if len(v.c.Pools) == 0 {
+		v.bad("pools", "", "must have at least one pool; without the key there are simulated ones")
+	}
+	seen := make(map[string]int)
+	for i := range v.c.Pools {
+		p, key := &v.c.Pools[i], at("pools", i)
+		v.name(key+".name", p.Name)
+		v.unique(seen, key+".name", p.Name, i)
+		v.pool(key, p)
+		v.models(key+".models", p.Models)
+		v.simulated(key, p)
+	}
+}
+
+// unique reports a name that an earlier element of the list has.
+func (v *validator) unique(seen map[string]int, key, name string, i int) {
+	if first, ok := seen[name]; ok && name != "" {
+		v.bad(key, name, fmt.Sprintf("is taken by element %d of the list", first))
+		return
+	}
+	seen[name] = i
+}
+
+func (v *validator) pool(key string, p *Pool) {
+	known := v.src.Adapters
+	if known == nil {
+		known = adapters()
+	}
+	v.oneOf(key+".adapter", p.Adapter, known)
+	v.baseURL(key, p)
+	v.text(key+".provider", p.Provider, 1, 64)
+	v.number(key+".weight", int64(p.Weight), 0, maxWeight)
+	v.number(key+".concurrency", int64(p.Concurrency), 1, 100_000)
+	v.number(key+".limits.rpm", p.Limits.RPM, 0, 1e12)
+	v.number(key+".limits.tpm", p.Limits.TPM, 0, 1e15)
+	v.duration(key+".timeout", p.Timeout, time.Millisecond, day)
+	v.duration(key+".idle_timeout", p.IdleTimeout, time.Millisecond, day)
+	v.text(key+".region", p.Region, 0, 64)
+	v.text(key+".tier", p.Tier, 0, 64)
+	for name, val := range p.Labels {
+		v.text(key+".labels", name, 1, 64)
+		v.text(key+".labels."+name, val, 0, 256)
+	}
+}
+
+func (v *validator) baseURL(key string, p *Pool) {
+	key += ".base_url"
+	if p.BaseURL == "" {
+		return
+	}
+	u, err := url.Parse(p.BaseURL)
+	switch {
+	case p.Adapter == AdapterSimulated:
+		v.bad(key, "", "must be absent: a simulated pool calls nobody")
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		v.bad(key, p.BaseURL, "must be an http or https URL, such as https://api.openai.com/v1")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		o, _ := v.lookup(key)
+		v.fault(o, key, "", "must have no user, query or fragment; the key belongs into api_key")
+	case u.Scheme == "http" && !p.APIKey.IsZero() && !loopback(u.Hostname()):
+		v.warn("pool %s sends its API key over plain http to %s", p.Name, u.Host)
+	}
+}
+
+func (v *validator) models(key string, models Models) {
+	if len(models) == 0 {
+		v.bad(key, "", "must offer at least one model")
+	}
+	for _, m := range models {
+		v.text(key+"."+m.Name, m.Name, 1, 256)
+		v.text(key+"."+m.Name+".upstream", m.Upstream, 1, 256)
+	}
+}
+
+func (v *validator) simulated(key string, p *Pool) {
+	s := p.Simulated
+	key += ".simulated"
+	if s == nil {
+		return
+	}
+	if p.Adapter != AdapterSimulated {
+		v.bad(key, "", "needs adapter: simulated")
+		return
+	}
+	if s.TTFT < 0 || s.TTFT > time.Hour {
+		v.bad(key+".ttft", s.TTFT.String(), "must be from 0s to 1h")
+	}
+	if s.TokensPerSecond < 0 || s.TokensPerSecond > 1e9 {
+		v.bad(key+".tokens_per_second", fmt.Sprint(s.TokensPerSecond), "must be from 0 (all at once) to 1e9")
+	}
+	if s.ErrorShare < 0 || s.ErrorShare > 1 {
+		v.bad(key+".error_share", fmt.Sprint(s.ErrorShare), "must be from 0 to 1")
+	}
+	v.number(key+".output_tokens.min", s.OutputTokens.Min, 0, 1_000_000)
+	v.number(key+".output_tokens.max", s.OutputTokens.Max, 0, 1_000_000)
+	if s.OutputTokens.Min > s.OutputTokens.Max {
+		v.bad(key+".output_tokens.max", fmt.Sprint(s.OutputTokens.Max), fmt.Sprintf("must not be below min (%d)", s.OutputTokens.Min))
+	}
+}
+
+func (v *validator) routes() {
+	if len(v.c.Routes) == 0 {
+		v.bad("routes", "", "must have at least one route; without the key there is one for each offered model")
+	}
+	seen := make(map[string]int)
+	for i, r := range v.c.Routes {
+		key := at("routes", i)
+		v.text(key+".model", r.Model, 1, 256)
+		v.unique(seen, key+".model", r.Model, i)
+		v.oneOf(key+".strategy", r.Strategy, v.src.Strategies)
+		if len(r.Candidates) == 0 {
+			v.bad(key+".candidates", "", "must have at least one candidate")
+			continue
+		}
+		v.candidates(key+".candidates", r.Candidates)
+	}
+}
+
+func (v *validator) candidates(key string, cands []Candidate) {
+	sum := 0
+	seen := make(map[Candidate]bool)
+	for i, c := range cands {
+		k := at(key, i)
+		pair := Candidate{Pool: c.Pool, Model: c.Model}
+		pool := v.c.Pool(c.Pool)
+		switch {
+		case pool == nil:
+			v.bad(k+".pool", c.Pool, "is no pool: there are "+strings.Join(v.poolNames(), ", "))
+		case c.Model == "":
+			v.bad(k+".model", "", fmt.Sprintf("is needed: pool %s offers %s", c.Pool, strings.Join(pool.Models.names(), ", ")))
+		case pool.Models.Find(c.Model) == nil:
+			v.bad(k+".model", c.Model, fmt.Sprintf("is not offered by pool %s: it offers %s", c.Pool, strings.Join(pool.Models.names(), ", ")))
+		case seen[pair]:
+			v.bad(k, c.Pool+"/"+c.Model, "is a candidate already")
+		}
+		seen[pair] = true
+		v.number(k+".weight", int64(c.Weight), 0, maxWeight)
+		sum += max(c.Weight, 0)
+	}
+	if sum == 0 {
+		v.bad(key, "", "must have at least one weight above 0")
+	}
+}
+
+// names are the offered names.
+func (m Models) names() []string {
+	names := make([]string, len(m))
+	for i := range m {
+		names[i] = m[i].Name
+	}
+	return names
+}
+
+func (v *validator) poolNames() []string {
+	var names []string
+	for _, p := range v.c.Pools {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+func (v *validator) budgets() {
+	seen := make(map[string]int)
+	for i, b := range v.c.Budgets {
+		key := at("budgets", i)
+		v.scope(key+".scope", b.Scope)
+		v.unique(seen, key+".scope", b.Scope+" a "+b.Window, i)
+		if b.Limit <= 0 {
+			v.bad(key+".limit_usd", b.Limit.String(), "must be above 0 dollars")
+		}
+		v.oneOf(key+".window", b.Window, []string{"hour", "day", "week", "month"})
+		v.oneOf(key+".on_exceeded", b.OnExceeded, []string{"wait", "cheaper", "reject"})
+	}
+	if len(v.c.Budgets) > 0 {
+		v.warn("budgets are read and checked, but NOT enforced in this release: nothing stops at their limits")
+	}
+}
+
+// scope checks what a budget applies to.
+func (v *validator) scope(key, scope string) {
+	kind, name, _ := strings.Cut(scope, ":")
+	var known []string
+	switch kind {
+	case "global":
+		if scope == kind {
+			return
+		}
+	case "tenant":
+		if len(v.c.Tenants) == 0 { // any tenant name may come
+			v.name(key, name)
+			return
+		}
+		for _, t := range v.c.Tenants {
+			known = append(known, t.Name)
+		}
+	case "pool":
+		known = v.poolNames()
+	case "route":
+		for _, r := range v.c.Routes {
+			known = append(known, r.Model)
+		}
+	}
+	if !slices.Contains(known, name) || name == "" {
+		v.bad(key, scope, "must be global, or tenant:, pool: or route: and the name of one that is configured")
+	}
+}
+
+func (v *validator) tenants() {
+	names, keys := make(map[string]int), make(map[string]int)
+	for i, t := range v.c.Tenants {
+		key := at("tenants", i)
+		v.name(key+".name", t.Name)
+		v.unique(names, key+".name", t.Name, i)
+		v.text(key+".tier", t.Tier, 0, 64)
+		secret := t.Key.Reveal()
+		if first, ok := keys[secret]; ok && secret != "" {
+			o, _ := v.lookup(key + ".key")
+			o.text = ""
+			v.fault(o, key+".key", "", fmt.Sprintf("is also the key of element %d of the list: a key must name one tenant", first))
+		}
+		keys[secret] = i
+		if t.Key.IsZero() {
+			v.bad(key+".key", "", "is missing: a tenant needs a key (env:NAME or file:PATH)")
+		}
+	}
+}
