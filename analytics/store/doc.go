@@ -21,9 +21,9 @@
 //	    as a whole or not at all. Rows of two partitions are refused.
 //	I2  Inserts are synchronous: nil means that the rows are in the table.
 //	I3  Two inserts that continue from the same position never both take
-//	    effect: the first row's seq is the insert's deduplication token. The
-//	    later one is dropped by ClickHouse, so a caller that is not certain of
-//	    its lease reads MaxSeq afterwards.
+//	    effect: the first row's seq is the insert's deduplication token, and
+//	    the loser is told. So a writer that was thought dead cannot double a
+//	    row, whatever its lease said.
 //	I4  Money is stored as whole nano-dollars; a cost that is not known is
 //	    NULL, never 0. cost_usd is computed on reading, in decimals.
 //	I5  Migrations only add. Each statement may run again, so a crash between

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -64,6 +65,22 @@ func (s *Store) InsertJobs(ctx context.Context, rows []Job) error {
 	return insert(ctx, s, Jobs, jobColumns, rows, func(r *Job) (uint64, time.Time) { return r.Seq, r.FinishedAt })
 }
 
+// ErrConflict means that another writer continued from the same position:
+// read MaxSeq and continue from there.
+var ErrConflict = errors.New("another ingester has written at the same position")
+
+// tokens bounds the search for an unused deduplication token, see insert.
+const tokens = 4
+
+// insert sends the rows under a token made of their first seq, and then looks
+// where the table stands: that makes it a compare-and-set on the position (I3).
+//
+// ClickHouse drops an insert whose token is taken, and does not say so. It is
+// taken by another ingester's insert, or by one of this one's that arrived
+// after its connection was lost: then the table stands elsewhere now. Or by a
+// ClickHouse that was killed between noting the token and publishing the rows:
+// then the table has not moved, and the position's next token is tried. Every
+// writer tries them in the same order.
 func insert[R any](ctx context.Context, s *Store, t Table, columns []column[R], rows []R, at func(*R) (uint64, time.Time)) error {
 	if len(rows) == 0 {
 		return nil
@@ -72,24 +89,46 @@ func insert[R any](ctx context.Context, s *Store, t Table, columns []column[R], 
 		return err
 	}
 	first, _ := at(&rows[0])
+	last, _ := at(&rows[len(rows)-1])
+	for n := range tokens {
+		if err := send(ctx, s, t, columns, rows, token(first, n)); err != nil {
+			return s.wrap("insert into "+string(t), err)
+		}
+		seq, err := s.MaxSeq(ctx, t)
+		switch {
+		case err != nil:
+			return err
+		case seq == last:
+			return nil
+		case seq >= first:
+			return fmt.Errorf("insert into %s from seq %d to %d, which stands at %d: %w", t, first, last, seq, ErrConflict)
+		}
+	}
+	return fmt.Errorf("insert into %s at seq %d: ClickHouse took the rows %d times and does not show them", t, first, tokens)
+}
+
+func token(first uint64, n int) string {
+	return strconv.FormatUint(first, 10) + "/" + strconv.Itoa(n)
+}
+
+func send[R any](ctx context.Context, s *Store, t Table, columns []column[R], rows []R, token string) error {
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithColumnNamesAndTypes(namesAndTypes(columns)),
 		clickhouse.WithSettings(clickhouse.Settings{
 			"async_insert":               0, // I2, whatever the server's profile says
-			"insert_deduplicate":         1,
-			"insert_deduplication_token": strconv.FormatUint(first, 10), // I3
+			"insert_deduplication_token": token,
 		}))
 	batch, err := s.conn.PrepareBatch(ctx, insertSQL(t, columns))
 	if err != nil {
-		return s.wrap("insert into "+string(t), err)
+		return err
 	}
 	for i, c := range columns {
 		if err := c.append(batch.Column(i), rows); err != nil {
 			_ = batch.Abort() // nothing was sent
-			return s.wrap(fmt.Sprintf("insert into %s: column %s", t, c.name), err)
+			return fmt.Errorf("column %s: %w", c.name, err)
 		}
 	}
-	return s.wrap("insert into "+string(t), batch.Send())
+	return batch.Send()
 }
 
 // oneBlock checks what makes an insert atomic and continuable (I1, I3).
