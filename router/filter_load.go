@@ -1,0 +1,101 @@
+package router
+
+// loadFilter looks at everything that Load says, in one pass: its tests are
+// the only ones that every decision makes for every candidate.
+var loadFilter = filter{
+	reasons: []Reason{Draining, Down, Unhealthy, CircuitOpen, RateLimited, Full},
+	applies: func(*scratch) bool { return true },
+	test: func(s *scratch, i int32) Reason {
+		c := &s.route.compiled[i]
+		l := s.loadOf(i)
+		if c.stopped != Eligible {
+			return c.stopped
+		}
+		if l.troubled() {
+			if r := l.trouble(s.in.Now, s.job.input+s.job.output); r != Eligible {
+				return r
+			}
+		}
+		if l.Depth >= c.allowance[s.class] {
+			return Full
+		}
+		return Eligible
+	},
+}
+
+// troubled reports whether trouble can have anything to say.
+func (l *Load) troubled() bool {
+	return l.Down || l.Unhealthy || l.Circuit != Closed ||
+		l.LimitedUntil|l.Requests.Limit|l.Tokens.Limit != 0
+}
+
+// trouble is why the pool takes no job of so many tokens now, beside its
+// depth.
+func (l *Load) trouble(now, tokens int64) Reason {
+	switch {
+	case l.Down:
+		return Down
+	case l.Unhealthy:
+		return Unhealthy
+	case l.Circuit == Open && now < l.OpenUntil, l.Circuit == HalfOpen && l.Probes <= 0:
+		return CircuitOpen
+	case now < l.LimitedUntil, !l.Requests.admits(1), !l.Tokens.admits(tokens):
+		return RateLimited
+	}
+	return Eligible
+}
+
+// limitedUntil is when a rate limit that holds now ends, 0 if not known.
+func (l *Load) limitedUntil(now int64) int64 {
+	if now < l.LimitedUntil {
+		return l.LimitedUntil
+	}
+	return max(l.Requests.Reset, l.Tokens.Reset)
+}
+
+// ejectedFilter leaves out outliers.
+var ejectedFilter = filter{
+	reasons: []Reason{Ejected},
+	soft:    true,
+	applies: func(s *scratch) bool {
+		for _, i := range s.eligible {
+			if s.loadOf(i).Ejected {
+				return true
+			}
+		}
+		return false
+	},
+	test: func(s *scratch, i int32) Reason {
+		if s.loadOf(i).Ejected {
+			return Ejected
+		}
+		return Eligible
+	},
+}
+
+// triedFilter sends a retry elsewhere first.
+var triedFilter = filter{
+	reasons: []Reason{Tried},
+	soft:    true,
+	applies: func(s *scratch) bool {
+		if s.in.Progress == nil {
+			return false
+		}
+		s.tried = s.tried[:0]
+		for _, name := range s.in.Progress.Tried {
+			if p, ok := s.table.index[name]; ok {
+				s.tried = append(s.tried, int32(p))
+			}
+		}
+		return len(s.tried) > 0
+	},
+	test: func(s *scratch, i int32) Reason {
+		pool := s.route.compiled[i].pool
+		for _, p := range s.tried {
+			if p == pool {
+				return Tried
+			}
+		}
+		return Eligible
+	},
+}

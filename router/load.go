@@ -1,0 +1,80 @@
+package router
+
+// Load is what changes at a pool between decisions. The caller owns it and
+// indexes it as Table.Pools does. The zero value is an idle pool of which
+// nothing bad is known.
+type Load struct {
+	// Depth is the number of jobs queued and running at the pool.
+	Depth int32
+	// Probes is how many more attempts a half-open circuit lets through.
+	Probes int32
+	// Circuit is the state of the pool's circuit breaker.
+	Circuit Circuit
+	// Down says that no live worker serves the pool, Unhealthy that active
+	// probes of it fail, Ejected that it is an outlier among its peers.
+	Down, Unhealthy, Ejected bool
+	// OpenUntil is when an open circuit lets a probe through.
+	OpenUntil int64
+	// LimitedUntil is when the provider, by its own word, takes calls again.
+	LimitedUntil int64
+	// Requests and Tokens are the use of the provider's rate windows.
+	Requests, Tokens Quota
+}
+
+// Quota is a rate limit and how much of it is used now.
+type Quota struct {
+	Limit int64 // 0: none known
+	Used  int64
+	Reset int64 // Unix nanoseconds when some of it is free again; 0: not known
+}
+
+// admits reports whether n more fit. What is larger than the limit itself is
+// let through when nothing else is in the window: it would wait for ever.
+func (q *Quota) admits(n int64) bool {
+	return q.Limit <= 0 || q.Used <= 0 || n <= q.Limit-q.Used
+}
+
+// Stats is what was measured of a target, a (pool, upstream model) pair,
+// decayed to the moment of the snapshot. The caller owns it and indexes it as
+// Table.Targets does. Values that are not positive are not known (I9).
+type Stats struct {
+	// TTFT is the time to first token, PerToken the time for each output
+	// token after it, in milliseconds.
+	TTFT, PerToken Quantiles
+	// Success is the decayed share of attempts that succeeded, from 0 to 1,
+	// meaningful when Samples is above 0.
+	Success float64
+	// Samples is the decayed number of attempts behind Success.
+	Samples float64
+	// Throughput is output tokens per second of one attempt.
+	Throughput float64
+	// PeakEWMA is the peak-sensitive mean of latencies, in milliseconds.
+	PeakEWMA float64
+	// CacheShare is the share of input tokens that were read from a cache.
+	CacheShare float64
+	// Quality as reported, from 0 to 1; above 0 it replaces the configured.
+	Quality float64
+	// Factor is the adaptive weight in thousandths, moved by Adapt; 0 is
+	// not known and counts as 1000.
+	Factor int32
+}
+
+// Quantiles are points of a decayed distribution and its mean.
+type Quantiles struct{ Mean, P50, P90, P95, P99 float64 }
+
+// at is the value at one of the percentiles that Params allow.
+func (q *Quantiles) at(percentile int) float64 {
+	switch percentile {
+	case 50:
+		return q.P50
+	case 95:
+		return q.P95
+	case 99:
+		return q.P99
+	}
+	return q.P90
+}
+
+// known reports whether a measured value can be used: positive and sane. NaN
+// and infinities are not.
+func known(x float64) bool { return x > 0 && x < 1e15 }
