@@ -52,7 +52,7 @@ func streams(c Config) []jetstream.StreamConfig {
 			AllowAtomicPublish: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamSched), Subjects: []string{s.Requeue("*", "*"), s.Sched("*", "*")},
 			Retention: jetstream.WorkQueuePolicy, AllowDirect: true, AllowMsgSchedules: true, AllowMsgTTL: true, Duplicates: duplicates},
-		{Name: s.Stream(wire.StreamWork), Subjects: []string{s.Work("*")},
+		{Name: s.Stream(wire.StreamWork), Subjects: []string{s.WorkAll()},
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamLedger), Subjects: []string{s.Records("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamChunks), Subjects: []string{s.Chunks("*", "*")}, AllowDirect: true,

@@ -1,6 +1,12 @@
 package ledger
 
-import "github.com/sluicehq/sluice/sdk/wire"
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
 
 // Verdict is what to do with a work message whose claim was refused.
 type Verdict int
@@ -57,4 +63,48 @@ func Judge(last *Stored, m *wire.Meta, n int, workSeq uint64) Ruling {
 		return Ruling{Verdict: Held, Owner: e.Owner}
 	}
 	return Ruling{Verdict: Drop} // a copy, or a later attempt is under way
+}
+
+// settleTries bounds how often a router's write follows a moving subject.
+const settleTries = 5
+
+// Settle appends a record for a job that no worker holds (a router ends it,
+// or makes it wait). It returns the record's sequence, or 0 if there was
+// nothing left to do because the job is finished or carried on by another
+// message. A submission whose ID belongs to another job gets a failed record
+// under its own automatic ID.
+func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (uint64, error) {
+	m := &rec.Entry.Meta
+	for range settleTries {
+		seq, err := l.Append(ctx, rec, expect)
+		var c *Conflict
+		if !errors.As(err, &c) {
+			return seq, err
+		}
+		switch r := Judge(c.Last, m, 0, 0); r.Verdict {
+		case Claim:
+			expect = r.Expect
+		case Clash:
+			return 0, l.Refuse(ctx, m)
+		default:
+			return 0, nil
+		}
+	}
+	return 0, fmt.Errorf("ledger: job %s keeps changing", m.ID)
+}
+
+// Refuse writes the failed record of a submission whose ID belongs to another
+// job with another body, under the ID AutoID(m.Seq).
+func (l *Ledger) Refuse(ctx context.Context, m *wire.Meta) error {
+	cause := wire.Errorf(wire.CodeIDConflict, wire.HeaderJobID,
+		"job ID %s already belongs to a job with another body: choose another ID; this one is recorded as %s", m.ID, wire.AutoID(m.Seq))
+	refused := *m
+	refused.ID = wire.AutoID(m.Seq)
+	rec := &wire.Record{Status: wire.Failed, Body: cause.Body(), Entry: wire.Entry{Meta: refused, Error: cause.Code}}
+	_, err := l.Append(ctx, rec, 0)
+	var c *Conflict
+	if errors.As(err, &c) {
+		return nil // written by an earlier delivery
+	}
+	return err
 }

@@ -87,7 +87,7 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 		case standing == nil && expect != 0, standing != nil && standing.Seq != expect:
 			return 0, &Conflict{Last: standing}
 		}
-		if err := pause(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+		if err := Pause(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
@@ -269,7 +269,8 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for d, or returns the cause of ctx ending first.
+func Pause(ctx context.Context, d time.Duration) error {
 	if d == 0 {
 		return nil
 	}

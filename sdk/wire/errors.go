@@ -32,6 +32,14 @@ const (
 	CodeFinished  Code = "job_finished"
 )
 
+// Codes of requests that did not reach a broker, or were refused at its door:
+// no job came of them.
+const (
+	CodeUnavailable Code = "unavailable"       // no broker answers
+	CodePermission  Code = "permission_denied" // these credentials may not do that
+	CodeBacklogFull Code = "backlog_full"      // the tenant has too many jobs queued
+)
+
 // Codes of failed attempts.
 const (
 	CodeInterrupted       Code = "interrupted"          // the worker vanished
@@ -69,12 +77,12 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 // Type is OpenAI's error type for the code.
 func (e *Error) Type() string {
 	switch e.Code {
-	case CodeRateLimited:
+	case CodeRateLimited, CodeBacklogFull:
 		return "rate_limit_error"
-	case CodeProviderAuth:
+	case CodeProviderAuth, CodePermission:
 		return "authentication_error"
 	case CodeProviderError, CodeConnection, CodeTimeout, CodeStreamTruncated, CodeStreamGarbled,
-		CodeInterrupted, CodeInternal, CodeExhausted, CodeInsufficientQuota:
+		CodeInterrupted, CodeInternal, CodeExhausted, CodeInsufficientQuota, CodeUnavailable:
 		return "server_error"
 	}
 	return "invalid_request_error"

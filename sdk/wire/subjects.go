@@ -52,6 +52,9 @@ func (s Subjects) Cancel(tenant, job string) string { return s.join("cancel", te
 // Work is the queue of one pool.
 func (s Subjects) Work(pool string) string { return s.join("work", Token(pool)) }
 
+// WorkAll is the filter of all pools' queues.
+func (s Subjects) WorkAll() string { return s.join("work", "*") }
+
 // Sched holds the message that brings a delayed job back.
 func (s Subjects) Sched(tenant, job string) string { return s.join("sched", tenant, job) }
 

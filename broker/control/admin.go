@@ -1,0 +1,188 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// adminRequest is the body of an admin request; which fields count depends on
+// the operation.
+type adminRequest struct {
+	Tenant string      `json:"tenant"`
+	Job    string      `json:"job"`
+	Status wire.Status `json:"status"`
+	Limit  int         `json:"limit"`
+	All    bool        `json:"all"`
+}
+
+// adminFailure is the answer of an operation that failed.
+func adminFailure(code wire.Code, msg string) any {
+	return map[string]any{"error": wire.AnswerError{Code: code, Message: msg}}
+}
+
+// admin answers one operation; its name is the last part of the subject.
+func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
+	op := strings.TrimPrefix(m.Subject, s.cfg.Subjects.Admin(""))
+	if op == "explain" {
+		return s.explain(ctx, m)
+	}
+	var req adminRequest
+	if len(m.Data) > 0 {
+		if err := json.Unmarshal(m.Data, &req); err != nil {
+			return adminFailure(wire.CodeInvalidJSON, "the request must be a JSON object: "+err.Error())
+		}
+	}
+	ops := map[string]func(context.Context, adminRequest) (any, error){
+		"pools": s.pools, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
+		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
+	}
+	f, ok := ops[op]
+	if !ok {
+		return adminFailure(wire.CodeInvalidRequest, "no admin operation is called "+strconv.Quote(op))
+	}
+	answer, err := f(ctx, req)
+	var e *wire.Error
+	switch {
+	case errors.As(err, &e):
+		return adminFailure(e.Code, e.Message)
+	case err != nil:
+		return adminFailure(wire.CodeInternal, err.Error())
+	}
+	return answer
+}
+
+func (s *Service) pools(ctx context.Context, _ adminRequest) (any, error) {
+	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
+	if err != nil {
+		return nil, err
+	}
+	info, err := work.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Subjects.WorkAll()))
+	if err != nil {
+		return nil, err
+	}
+	live, err := s.workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pools := s.cfg.Pools()
+	for i := range pools {
+		p := &pools[i]
+		p.Workers = live[p.Name]
+		p.Queued = int(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
+		if c, err := work.Consumer(ctx, ledger.WorkConsumer(p.Name)); err == nil {
+			p.Running = c.CachedInfo().NumAckPending
+			p.Queued = max(p.Queued-p.Running, 0)
+		}
+	}
+	return map[string]any{"pools": pools}, nil
+}
+
+// workers counts the live worker processes of each pool.
+func (s *Service) workers(ctx context.Context) (map[string]int, error) {
+	nodes, err := ledger.Nodes(ctx, s.cfg.JS, s.cfg.Subjects)
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]int{}
+	for _, n := range nodes {
+		for _, p := range n.Pools {
+			live[p]++
+		}
+	}
+	return live, nil
+}
+
+func (s *Service) routes(context.Context, adminRequest) (any, error) {
+	t := s.cfg.Table()
+	type cand struct {
+		Pool   string `json:"pool"`
+		Model  string `json:"model"`
+		Weight int    `json:"weight"`
+	}
+	type route struct {
+		Model      string `json:"model"`
+		Strategy   string `json:"strategy"`
+		Candidates []cand `json:"candidates"`
+	}
+	routes := []route{}
+	for _, r := range t.Routes() {
+		out := route{Model: r.Name(), Strategy: r.Strategy(), Candidates: []cand{}}
+		for _, c := range r.Candidates() {
+			out.Candidates = append(out.Candidates, cand{Pool: c.PoolName, Model: c.Model, Weight: c.Weight})
+		}
+		routes = append(routes, out)
+	}
+	return map[string]any{"routes": routes}, nil
+}
+
+// explain decides about a job without running it. The message is a job as a
+// client would publish it, headers included.
+func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
+	now := time.Now()
+	job, perr := wire.ParseJob("explain", wire.Standard, m.Header, m.Data, 1, now)
+	if perr != nil {
+		return adminFailure(perr.Code, perr.Message)
+	}
+	t := s.cfg.Table()
+	route, ok := t.Route(job.Route)
+	if !ok {
+		return adminFailure(wire.CodeUnknownRoute, "no route is called "+strconv.Quote(job.Route))
+	}
+	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
+	if err != nil {
+		return adminFailure(wire.CodeInternal, err.Error())
+	}
+	info, err := work.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Subjects.WorkAll()))
+	if err != nil {
+		return adminFailure(wire.CodeInternal, err.Error())
+	}
+	load := make([]router.Load, len(t.Pools()))
+	for i, p := range t.Pools() {
+		load[i].Depth = int32(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
+	}
+	in := router.Input{Meta: &job.Meta, Progress: &wire.Progress{}, Now: now.UnixNano()}
+	var res router.Result
+	t.Decide(route, load, &in, &res)
+	return map[string]any{"decision": res.Decision(route, load, &in)}
+}
+
+// health lists the streams with their sizes.
+func (s *Service) health(ctx context.Context, _ adminRequest) (any, error) {
+	type stream struct {
+		Name     string `json:"name"`
+		Messages uint64 `json:"messages"`
+		Bytes    uint64 `json:"bytes"`
+		Replicas int    `json:"replicas"`
+	}
+	streams := []stream{}
+	for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork, wire.StreamLedger, wire.StreamChunks, wire.StreamDead} {
+		st, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(kind))
+		if err != nil {
+			return nil, err
+		}
+		i := st.CachedInfo()
+		streams = append(streams, stream{Name: i.Config.Name, Messages: i.State.Msgs, Bytes: i.State.Bytes, Replicas: i.Config.Replicas})
+	}
+	return map[string]any{"streams": streams}, nil
+}
+
+// listLimit is how many jobs or dead letters a list shows unless asked for
+// another number, up to ten times as many.
+const listLimit = 100
+
+func limit(n int) int {
+	if n <= 0 {
+		return listLimit
+	}
+	return min(n, 10*listLimit)
+}

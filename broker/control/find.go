@@ -1,0 +1,156 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// queued looks for a job without a record in the streams it may still be in.
+// It returns nil if the job is in none. A job with an automatic ID is one
+// read away; any other is searched for among the tenant's queued jobs.
+func (s *Service) queued(ctx context.Context, tenant, job string) (*wire.Meta, error) {
+	sub := s.cfg.Subjects
+	if wire.IsAutoID(job) {
+		if m, err := s.bySequence(ctx, tenant, job); m != nil || err != nil {
+			return m, err
+		}
+	} else {
+		m, err := s.scan(ctx, sub.Stream(wire.StreamJobs), sub.Jobs(tenant, "*"), 1, func(msg *nats.Msg, seq uint64, at time.Time) *wire.Meta {
+			return matchSubmitted(sub, msg, seq, at, job)
+		})
+		if m != nil || err != nil {
+			return m, err
+		}
+	}
+	assigned := func(msg *nats.Msg, _ uint64, _ time.Time) *wire.Meta {
+		a, err := wire.DecodeAssignment(msg.Header)
+		if err == nil && a.Meta.Tenant == tenant && a.Meta.ID == job {
+			return &a.Meta
+		}
+		return nil
+	}
+	if m, err := s.scan(ctx, sub.Stream(wire.StreamSched), sub.Requeue(tenant, "*"), 1, assigned); m != nil || err != nil {
+		return m, err
+	}
+	return s.scan(ctx, sub.Stream(wire.StreamWork), sub.WorkAll(), 1, assigned)
+}
+
+func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Meta, error) {
+	seq, err := strconv.ParseUint(job[1:], 10, 64)
+	if err != nil || seq == 0 {
+		return nil, nil
+	}
+	stream, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamJobs))
+	if err != nil {
+		return nil, err
+	}
+	m, err := stream.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, class, _ := s.cfg.Subjects.SplitJobs(m.Subject)
+	parsed, _ := wire.ParseJob(t, class, m.Header, m.Data, m.Sequence, m.Time)
+	if parsed.Tenant != tenant || parsed.ID != job {
+		return nil, nil
+	}
+	return &parsed.Meta, nil
+}
+
+// matchSubmitted tells whether a submitted message is the job; the ID is
+// compared before the body is looked at.
+func matchSubmitted(sub wire.Subjects, msg *nats.Msg, seq uint64, at time.Time, job string) *wire.Meta {
+	if msg.Header.Get(wire.HeaderJobID) != job {
+		return nil
+	}
+	tenant, class, ok := sub.SplitJobs(msg.Header.Get(directSubject))
+	if !ok {
+		return nil
+	}
+	parsed, _ := wire.ParseJob(tenant, class, msg.Header, msg.Data, seq, at)
+	if parsed.ID != job {
+		return nil
+	}
+	return &parsed.Meta
+}
+
+// Headers and statuses of the server's batched direct get.
+const (
+	directSubject  = "Nats-Subject"
+	directSequence = "Nats-Sequence"
+	directTime     = "Nats-Time-Stamp"
+	directPending  = "Nats-Num-Pending"
+	directStatus   = "Status"
+)
+
+// scanBatch and scanBytes bound one answer of a scan.
+const (
+	scanBatch = 1000
+	scanBytes = 16 << 20
+)
+
+// scan reads the stream's messages on a subject from a sequence on until match
+// returns something. It uses the server's batched direct get, since a work queue
+// takes no second consumer.
+func (s *Service) scan(ctx context.Context, stream, subject string, from uint64, match func(*nats.Msg, uint64, time.Time) *wire.Meta) (*wire.Meta, error) {
+	nc := s.cfg.JS.Conn()
+	inbox := nc.NewInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	for next := max(from, 1); ; {
+		req, err := json.Marshal(map[string]any{"seq": next, "next_by_subj": subject, "batch": scanBatch, "max_bytes": scanBytes})
+		if err != nil {
+			return nil, err
+		}
+		if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, req); err != nil {
+			return nil, err
+		}
+		m, last, more, err := readBatch(ctx, sub, match)
+		if m != nil || err != nil || !more {
+			return m, err
+		}
+		next = last + 1
+	}
+}
+
+// readBatch reads one answer to its end marker.
+func readBatch(ctx context.Context, sub *nats.Subscription, match func(*nats.Msg, uint64, time.Time) *wire.Meta) (found *wire.Meta, last uint64, more bool, err error) {
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, 0, false, fmt.Errorf("search in the queues: %w", err)
+		}
+		switch status := msg.Header.Get(directStatus); status {
+		case "":
+		case "204": // end of this batch
+			n, _ := strconv.Atoi(msg.Header.Get(directPending))
+			return found, last, n > 0 && last > 0, nil
+		case "404":
+			return found, last, false, nil
+		default:
+			return nil, 0, false, fmt.Errorf("search in the queues: server says %s %s", status, msg.Header.Get("Description"))
+		}
+		seq, err := strconv.ParseUint(msg.Header.Get(directSequence), 10, 64)
+		if err != nil {
+			continue
+		}
+		last = seq
+		at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(directTime))
+		if found == nil {
+			found = match(msg, seq, at)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// depths is one look at the work stream: messages per pool subject (queued
+// and running), as of sequence last.
+type depths struct {
+	bySubject map[string]uint64
+	last      uint64
+	at        time.Time
+}
+
+// watchDepths looks at the work stream each time it is asked to.
+func (d *Dispatcher) watchDepths(ctx context.Context, work jetstream.Stream) {
+	for {
+		select {
+		case <-d.wake:
+		case <-ctx.Done():
+			return
+		}
+		at := time.Now()
+		info, err := work.Info(ctx, jetstream.WithSubjectFilter(d.cfg.Subjects.WorkAll()))
+		if err != nil {
+			if ctx.Err() == nil {
+				d.cfg.Logger.Warn("cannot read queue depths, using the last ones", "err", err)
+			}
+			continue
+		}
+		select {
+		case d.depths <- depths{bySubject: info.State.Subjects, last: info.State.LastSeq, at: at}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tally is what the loop knows of the pools' queues: the server's
+// count plus our own publishes that it could not have counted yet.
+type tally struct {
+	table    *router.Table
+	subjects []string      // by pool index
+	load     []router.Load // by pool index: what Decide sees
+	own      []ownPublish  // acknowledged, sequence above the last look
+	unacked  []int32       // by pool index: published, not acknowledged
+	seen     time.Time     // of the last look
+	asked    time.Time     // when the look under way was asked for, zero: none
+}
+
+// ownPublish is a work message of ours.
+type ownPublish struct {
+	pool int
+	seq  uint64
+}
+
+// reset fits the tally to a new table; depths start at zero and the next look
+// fills them.
+func (t *tally) reset(table *router.Table, s wire.Subjects) {
+	pools := table.Pools()
+	*t = tally{table: table, load: make([]router.Load, len(pools)), unacked: make([]int32, len(pools)), asked: t.asked}
+	for _, p := range pools {
+		t.subjects = append(t.subjects, s.Work(p.Name))
+	}
+}
+
+// look takes in the server's counts. Publishes of ours up to its sequence are
+// in them; later ones are added.
+func (t *tally) look(d depths) {
+	for i := range t.load {
+		t.load[i].Depth = int32(d.bySubject[t.subjects[i]]) + t.unacked[i]
+	}
+	kept := t.own[:0]
+	for _, o := range t.own {
+		if o.seq > d.last {
+			t.load[o.pool].Depth++
+			kept = append(kept, o)
+		}
+	}
+	t.own, t.seen, t.asked = kept, d.at, time.Time{}
+}
+
+// sent counts a publish of ours before its acknowledgement.
+func (t *tally) sent(pool int) {
+	t.unacked[pool]++
+	t.load[pool].Depth++
+}
+
+// settled takes the outcome of a publish of ours.
+func (t *tally) settled(o outcome) {
+	if o.table != t.table {
+		return // the tally was reset since
+	}
+	t.unacked[o.pool]--
+	if o.err != nil {
+		t.load[o.pool].Depth--
+		return
+	}
+	t.own = append(t.own, ownPublish{pool: o.pool, seq: o.seq})
+}

@@ -1,0 +1,182 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config says what a dispatcher works with.
+type Config struct {
+	JS       jetstream.JetStream
+	Subjects wire.Subjects
+	Ledger   *ledger.Ledger
+	Logger   *slog.Logger
+	// Held is the most jobs per class and stream kept in memory.
+	// Defaults to 512.
+	Held int
+}
+
+// Dispatcher assigns jobs to pools. Make one with New, start it with Run.
+type Dispatcher struct {
+	cfg   Config
+	table atomic.Pointer[router.Table]
+
+	arrived chan *item
+	acked   chan outcome
+	sent    chan sending
+	depths  chan depths
+	wake    chan struct{} // asks for a fresh look at the queue depths
+
+	placed atomic.Uint64
+	rare   sync.WaitGroup // jobs that leave the loop another way than to a pool
+}
+
+// item is a job in the dispatcher's hands.
+type item struct {
+	msg    jetstream.Msg
+	source *source
+	asg    wire.Assignment
+}
+
+// sending is a work message on its way, outcome what became of it.
+type sending struct {
+	it     *item
+	pool   int
+	table  *router.Table
+	future jetstream.PubAckFuture
+}
+
+type outcome struct {
+	it    *item
+	pool  int
+	table *router.Table
+	seq   uint64
+	err   error
+}
+
+// maxSending bounds the work messages without an acknowledgement.
+const maxSending = 1024
+
+// New makes a dispatcher; it does no I/O.
+func New(cfg Config, table *router.Table) *Dispatcher {
+	if cfg.Held <= 0 {
+		cfg.Held = 512
+	}
+	d := &Dispatcher{
+		cfg:     cfg,
+		arrived: make(chan *item, 256),
+		acked:   make(chan outcome, maxSending),
+		sent:    make(chan sending, maxSending),
+		depths:  make(chan depths, 1),
+		wake:    make(chan struct{}, 1),
+	}
+	d.table.Store(table)
+	return d
+}
+
+// SetTable replaces pools and routes, from the next decision on.
+func (d *Dispatcher) SetTable(t *router.Table) { d.table.Store(t) }
+
+// Table is the current pools and routes.
+func (d *Dispatcher) Table() *router.Table { return d.table.Load() }
+
+// Placed is how many jobs this dispatcher has given to pools.
+func (d *Dispatcher) Placed() uint64 { return d.placed.Load() }
+
+// Run dispatches until ctx ends. Jobs in its hands then go back to the
+// backlog. It returns nil after that, and an error if the queues cannot be
+// set up.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	sources, err := topology.Sources(ctx, d.cfg.JS, d.cfg.Subjects)
+	if err != nil {
+		return fmt.Errorf("dispatcher: %w", err)
+	}
+	work, err := d.cfg.JS.Stream(ctx, d.cfg.Subjects.Stream(wire.StreamWork))
+	if err != nil {
+		return fmt.Errorf("dispatcher: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	l := newLoop(d)
+	for _, s := range sources {
+		src := newSource(s, d.cfg.Held)
+		g.Go(func() error { d.intake(ctx, src); return nil })
+	}
+	g.Go(func() error { d.watchDepths(ctx, work); return nil })
+	g.Go(func() error { l.run(ctx); close(d.sent); return nil })
+	g.Go(func() error { d.ack(); return nil })
+	err = g.Wait()
+	d.rare.Wait()
+	return err
+}
+
+// ack waits for work publishes in the order they were sent and acknowledges
+// the job message behind each (I1). It ends when sent is closed.
+func (d *Dispatcher) ack() {
+	for s := range d.sent {
+		o := outcome{it: s.it, pool: s.pool, table: s.table}
+		select {
+		case a := <-s.future.Ok():
+			o.seq = a.Sequence
+			d.placed.Add(1)
+			d.done(s.it)
+		case o.err = <-s.future.Err():
+		case <-time.After(sendTimeout):
+			// Stored or not, nobody knows. Left alone the job comes again after
+			// the ack wait, and a second work message is harmless.
+			o.err = errNoAck
+		}
+		d.acked <- o
+	}
+	close(d.acked)
+}
+
+// sendTimeout bounds the wait for a work publish.
+const sendTimeout = 10 * time.Second
+
+var errNoAck = errors.New("no acknowledgement from the work stream")
+
+// done acknowledges a job message and frees its place.
+func (d *Dispatcher) done(it *item) {
+	if err := it.msg.Ack(); err != nil {
+		d.cfg.Logger.Debug("job message not acknowledged; it will come again", "job", it.asg.Meta.ID, "err", err)
+	}
+	it.source.release(1)
+}
+
+// giveBack returns a job message to its queue.
+func (d *Dispatcher) giveBack(it *item, after time.Duration) {
+	var err error
+	if after > 0 {
+		err = it.msg.NakWithDelay(after)
+	} else {
+		err = it.msg.Nak()
+	}
+	if err != nil {
+		d.cfg.Logger.Debug("job message not returned; it will come again", "job", it.asg.Meta.ID, "err", err)
+	}
+	it.source.release(1)
+}
+
+// publish sends the work message for a decision.
+func (d *Dispatcher) publish(it *item, a *wire.Attempt) (jetstream.PubAckFuture, error) {
+	asg := it.asg
+	asg.Attempt = a
+	h, err := wire.EncodeAssignment(&asg)
+	if err != nil {
+		return nil, err
+	}
+	return d.cfg.JS.PublishMsgAsync(&nats.Msg{Subject: d.cfg.Subjects.Work(a.Pool), Header: h, Data: it.msg.Data()})
+}

@@ -1,0 +1,28 @@
+// Package dispatch moves jobs from the backlog to the pools' work queues.
+//
+//	JOBS, SCHED ──intake (a goroutine per queue: fetch, parse, refuse, delay)
+//	                  │  items, bounded
+//	                  ▼
+//	            loop (one goroutine): router.Decide on the depths last seen
+//	                  │  publish to work.<pool>
+//	                  ▼
+//	            acker: work publish acknowledged ⇒ acknowledge the job message
+//
+// Late binding: a job goes to a pool only while the pool has room; otherwise
+// it stays where it is, most of it in the stream and a bounded number of the
+// oldest in memory, grouped by route so that a full route does not stand
+// before a free one. More urgent classes are placed first, and less urgent
+// ones find a pool full earlier (router.Pool.Allowance), so a huge batch never
+// buries an interactive job.
+//
+// Any number of dispatchers may run. Queue depth comes from the server (one
+// STREAM.INFO for all pools); between two looks each dispatcher adds its own
+// publishes, so nothing is counted twice and nothing can leak.
+//
+// # Invariants
+//
+//	I1  A job message is acknowledged only after what follows from it is
+//	    durable: a work message, a schedule, or a terminal record.
+//	I2  All decision state is owned by the loop goroutine.
+//	I3  At most Config.Held jobs per source are in memory.
+package dispatch

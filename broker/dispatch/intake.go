@@ -1,0 +1,190 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// source is one queue that jobs come from, with the free places for them.
+type source struct {
+	topology.Source
+	free chan struct{}
+}
+
+func newSource(s topology.Source, held int) *source {
+	src := &source{Source: s, free: make(chan struct{}, held)}
+	src.release(held)
+	return src
+}
+
+func (s *source) release(n int) {
+	for range n {
+		s.free <- struct{}{}
+	}
+}
+
+// acquire takes at least one place, at most limit, waiting for the first.
+func (s *source) acquire(ctx context.Context, limit int) int {
+	select {
+	case <-s.free:
+	case <-ctx.Done():
+		return 0
+	}
+	for n := 1; n < limit; n++ {
+		select {
+		case <-s.free:
+		default:
+			return n
+		}
+	}
+	return limit
+}
+
+// fetchMost and fetchWait shape one pull. Messages arrive as they come, the
+// wait only says how long an unfilled pull stays open.
+const (
+	fetchMost = 256
+	fetchWait = 5 * time.Second
+)
+
+// intake fetches jobs of one source until ctx ends.
+func (d *Dispatcher) intake(ctx context.Context, src *source) {
+	for {
+		n := src.acquire(ctx, fetchMost)
+		if n == 0 {
+			return
+		}
+		batch, err := src.Consumer.Fetch(n, jetstream.FetchMaxWait(fetchWait))
+		if err != nil {
+			src.release(n)
+			d.cfg.Logger.Warn("cannot fetch jobs, trying again", "class", src.Class, "err", err)
+			if ledger.Pause(ctx, time.Second) != nil {
+				return
+			}
+			continue
+		}
+		got := d.receive(ctx, src, batch)
+		src.release(n - got)
+		if err := batch.Error(); err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			d.cfg.Logger.Debug("a pull for jobs ended early", "class", src.Class, "err", err)
+			if ledger.Pause(ctx, 100*time.Millisecond) != nil {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// receive takes the messages of one pull and returns how many there were.
+func (d *Dispatcher) receive(ctx context.Context, src *source, batch jetstream.MessageBatch) int {
+	got := 0
+	for {
+		select {
+		case msg, ok := <-batch.Messages():
+			if !ok {
+				return got
+			}
+			got++
+			d.admit(ctx, &item{msg: msg, source: src})
+		case <-ctx.Done():
+			// What is still on its way comes again after the ack wait.
+			return got
+		}
+	}
+}
+
+// admit reads one message and sends it where it belongs: to the loop, to a
+// failed or expired record, or to its schedule.
+func (d *Dispatcher) admit(ctx context.Context, it *item) {
+	now := time.Now()
+	if err := it.parse(d.cfg.Subjects); err != nil {
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+		return
+	}
+	m := &it.asg.Meta
+	if _, ok := d.table.Load().Route(m.Route); !ok {
+		err := wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", m.Route)
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+		return
+	}
+	if m.Expired(now) {
+		d.settle(ctx, it, func() error { return d.expire(ctx, it) })
+		return
+	}
+	if m.NotBefore > now.UnixNano() && it.asg.Progress.Attempts == 0 {
+		d.settle(ctx, it, func() error { return d.delay(ctx, it) })
+		return
+	}
+	select {
+	case d.arrived <- it:
+	case <-ctx.Done():
+		d.giveBack(it, 0)
+	}
+}
+
+// parse reads a submitted job, or one that Sluice itself queued again.
+func (it *item) parse(s wire.Subjects) *wire.Error {
+	md, err := it.msg.Metadata()
+	if err != nil {
+		return wire.Errorf(wire.CodeInternal, "", "message without JetStream metadata")
+	}
+	if md.Stream == s.Stream(wire.StreamSched) {
+		if it.asg, err = wire.DecodeAssignment(it.msg.Headers()); err != nil {
+			return wire.Errorf(wire.CodeInternal, "", "%s", err)
+		}
+		return nil
+	}
+	tenant, class, _ := s.SplitJobs(it.msg.Subject())
+	job, perr := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Sequence.Stream, md.Timestamp)
+	it.asg = wire.Assignment{Meta: job.Meta, Progress: wire.Progress{ReadyAt: job.SubmittedAt}}
+	return perr
+}
+
+// settle runs what ends or delays a job, and acknowledges its message if that
+// worked (I1).
+func (d *Dispatcher) settle(ctx context.Context, it *item, f func() error) {
+	if err := f(); err != nil {
+		if ctx.Err() == nil {
+			d.cfg.Logger.Warn("job stays in its queue", "job", it.asg.Meta.ID, "tenant", it.asg.Meta.Tenant, "err", err)
+		}
+		d.giveBack(it, time.Second)
+		return
+	}
+	d.done(it)
+}
+
+// expire ends a job whose deadline has passed.
+func (d *Dispatcher) expire(ctx context.Context, it *item) error {
+	return d.finish(ctx, it, wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
+		"the deadline %s passed before an attempt could start", time.Unix(0, it.asg.Meta.Deadline).UTC().Format(time.RFC3339)))
+}
+
+// finish writes the job's terminal record.
+func (d *Dispatcher) finish(ctx context.Context, it *item, status wire.Status, cause *wire.Error) error {
+	rec := &wire.Record{Status: status, Body: cause.Body(),
+		Entry: wire.Entry{Meta: it.asg.Meta, Progress: it.asg.Progress, Error: cause.Code}}
+	_, err := d.cfg.Ledger.Settle(ctx, rec, it.asg.Progress.Expect)
+	return err
+}
+
+// delay writes a waiting record and the schedule that brings the job back.
+func (d *Dispatcher) delay(ctx context.Context, it *item) error {
+	asg := it.asg
+	until := time.Unix(0, asg.Meta.NotBefore)
+	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonDelay, Until: until,
+		Entry: wire.Entry{Meta: asg.Meta, Progress: asg.Progress}}
+	seq, err := d.cfg.Ledger.Settle(ctx, rec, asg.Progress.Expect)
+	if err != nil || seq == 0 {
+		return err
+	}
+	asg.Progress.Expect = seq
+	return d.cfg.Ledger.Requeue(ctx, &asg, it.msg.Data(), until, time.Now())
+}

@@ -1,0 +1,302 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// How fresh the depths must be, and how often the server may be asked.
+const (
+	staleAfter = 25 * time.Millisecond // while jobs are being placed
+	lookEvery  = 2 * time.Millisecond  // while jobs wait for room and find some
+	lookSeldom = 20 * time.Millisecond // while they wait and there is none
+	lookLost   = 5 * time.Second       // a look that does not come back
+	heldPulse  = 10 * time.Second      // sign of life for jobs in memory
+)
+
+// queue is the jobs of one class and route, oldest first.
+type queue struct {
+	route   string
+	items   []*item
+	blocked bool // no room at the last try
+}
+
+// loop owns all decision state (I2).
+type loop struct {
+	d        *Dispatcher
+	classes  map[wire.Class]*lane
+	tally    tally
+	result   router.Result
+	sequence map[string]uint64 // decisions per route
+	random   *rand.Rand
+	sending  int
+	held     int
+	pace     time.Duration // between looks while jobs wait; doubles when a look brings nothing
+	moved    bool          // something was placed since the last look
+}
+
+// lane is the queues of a class, turned round robin.
+type lane struct {
+	queues []*queue
+	byName map[string]*queue
+}
+
+func newLoop(d *Dispatcher) *loop {
+	l := &loop{d: d, classes: map[wire.Class]*lane{}, pace: lookEvery, sequence: map[string]uint64{},
+		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	for _, c := range wire.Classes() {
+		l.classes[c] = &lane{byName: map[string]*queue{}}
+	}
+	return l
+}
+
+func (l *loop) run(ctx context.Context) {
+	pulse := time.NewTicker(heldPulse)
+	defer pulse.Stop()
+	retry := time.NewTimer(lookEvery)
+	defer retry.Stop()
+	for ctx.Err() == nil {
+		select {
+		case it := <-l.d.arrived:
+			l.hold(it)
+		case o := <-l.d.acked:
+			l.settled(o)
+		case s := <-l.d.depths:
+			l.looked(s)
+		case <-retry.C:
+		case <-pulse.C:
+			l.keepAlive(ctx)
+		case <-ctx.Done():
+		}
+		l.drain()
+		l.place(ctx)
+		if wait := l.refresh(); wait > 0 {
+			retry.Reset(wait)
+		}
+	}
+	l.handBack()
+}
+
+// drain takes what else has come in, so that a busy loop decides in batches.
+func (l *loop) drain() {
+	for range 256 {
+		select {
+		case it := <-l.d.arrived:
+			l.hold(it)
+		case o := <-l.d.acked:
+			l.settled(o)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) hold(it *item) {
+	lane := l.classes[it.asg.Meta.Class]
+	q := lane.byName[it.asg.Meta.Route]
+	if q == nil {
+		q = &queue{route: it.asg.Meta.Route}
+		lane.byName[q.route] = q
+		lane.queues = append(lane.queues, q)
+	}
+	q.items = append(q.items, it)
+	l.held++
+}
+
+func (l *loop) settled(o outcome) {
+	l.sending--
+	l.tally.settled(o)
+	switch {
+	case o.err == nil:
+	case errors.Is(o.err, errNoAck):
+		l.d.giveBack(o.it, time.Second)
+	default:
+		l.d.cfg.Logger.Warn("work queue refused a job, trying again", "job", o.it.asg.Meta.ID, "err", o.err)
+		l.d.giveBack(o.it, 100*time.Millisecond)
+	}
+}
+
+func (l *loop) looked(s depths) {
+	l.tally.look(s)
+	if l.pace *= 2; l.moved || l.pace > lookSeldom {
+		l.pace = lookSeldom
+		if l.moved {
+			l.pace = lookEvery
+		}
+	}
+	l.moved = false
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			q.blocked = false
+		}
+	}
+}
+
+// place assigns what can be assigned, the most urgent class first and within
+// it one job of each route in turn.
+func (l *loop) place(ctx context.Context) {
+	if t := l.d.table.Load(); t != l.tally.table {
+		l.tally.reset(t, l.d.cfg.Subjects)
+	}
+	for _, class := range wire.Classes() {
+		lane := l.classes[class]
+		for progress := true; progress; {
+			progress = false
+			for _, q := range lane.queues {
+				if l.sending >= maxSending {
+					return
+				}
+				if len(q.items) > 0 && !q.blocked {
+					progress = l.step(ctx, q) || progress
+				}
+			}
+		}
+		lane.sweep()
+	}
+}
+
+// sweep forgets empty queues.
+func (lane *lane) sweep() {
+	kept := lane.queues[:0]
+	for _, q := range lane.queues {
+		if len(q.items) > 0 {
+			kept = append(kept, q)
+		} else {
+			delete(lane.byName, q.route)
+		}
+	}
+	clear(lane.queues[len(kept):])
+	lane.queues = kept
+}
+
+// step decides about the first job of a queue; false: it has to wait.
+func (l *loop) step(ctx context.Context, q *queue) bool {
+	it := q.items[0]
+	now := time.Now()
+	t := l.tally.table
+	route, ok := t.Route(q.route)
+	if !ok || it.asg.Meta.Expired(now) {
+		l.pop(q)
+		l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
+		return true
+	}
+	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(),
+		Sequence: l.sequence[q.route], Random: l.random.Uint64()}
+	t.Decide(route, l.tally.load, &in, &l.result)
+	if l.result.Choice < 0 {
+		if l.result.Full {
+			q.blocked = true
+			return false
+		}
+		l.pop(q)
+		l.refuse(ctx, it, l.result.Decision(route, l.tally.load, &in))
+		return true
+	}
+	l.sequence[q.route]++
+	c := &route.Candidates()[l.result.Choice]
+	pool := &t.Pools()[c.Pool]
+	future, err := l.d.publish(it, &wire.Attempt{N: it.asg.Progress.Attempts + 1, Pool: pool.Name, Provider: pool.Provider,
+		Model: c.Model, Region: pool.Region, Strategy: route.Strategy(), Price: c.Price, Decision: l.result.Decision(route, l.tally.load, &in)})
+	if err != nil { // stalled or disconnected: not sent
+		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
+		q.blocked = true
+		return false
+	}
+	l.pop(q)
+	l.moved = true
+	l.tally.sent(c.Pool)
+	l.sending++
+	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future}
+	return true
+}
+
+// pop removes the first job of a queue.
+func (l *loop) pop(q *queue) {
+	q.items[0] = nil
+	q.items = q.items[1:]
+	l.held--
+}
+
+// refuse ends a job that no candidate can ever take.
+func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
+	code, why := wire.CodeNoCandidate, "no candidate of route "+dec.Route+" can take the job:"
+	for _, c := range dec.Candidates {
+		why += " " + c.Pool + "/" + c.Model + " (" + c.Excluded + ")"
+	}
+	l.d.rare.Go(func() {
+		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, wire.Errorf(code, "", "%s", why)) })
+	})
+}
+
+// refresh asks for a new look at the depths when one is due, and says after
+// how long to come back (0: nothing to wait for).
+func (l *loop) refresh() time.Duration {
+	if l.held == 0 && l.sending == 0 && len(l.tally.own) == 0 {
+		return 0
+	}
+	now := time.Now()
+	if !l.tally.asked.IsZero() && now.Sub(l.tally.asked) < lookLost {
+		return lookLost
+	}
+	due := staleAfter
+	if l.held > 0 {
+		due = l.pace
+	}
+	if wait := due - now.Sub(l.tally.seen); wait > 0 {
+		return wait
+	}
+	select {
+	case l.d.wake <- struct{}{}:
+		l.tally.asked = now
+	default:
+	}
+	return due
+}
+
+// keepAlive tells the server that the jobs in memory are not forgotten, and
+// ends those whose deadline has passed.
+func (l *loop) keepAlive(ctx context.Context) {
+	now := time.Now()
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			kept := q.items[:0]
+			for _, it := range q.items {
+				if it.asg.Meta.Expired(now) {
+					l.held--
+					l.d.rare.Go(func() { l.d.admit(ctx, it) })
+					continue
+				}
+				kept = append(kept, it)
+				if err := it.msg.InProgress(); err != nil {
+					l.d.cfg.Logger.Debug("no sign of life sent", "job", it.asg.Meta.ID, "err", err)
+				}
+			}
+			clear(q.items[len(kept):])
+			q.items = kept
+		}
+	}
+}
+
+// handBack returns every job in memory to its queue, at the end.
+func (l *loop) handBack() {
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			for _, it := range q.items {
+				l.d.giveBack(it, 0)
+			}
+		}
+	}
+	for {
+		select {
+		case it := <-l.d.arrived:
+			l.d.giveBack(it, 0)
+		default:
+			return
+		}
+	}
+}
