@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/adapter"
+	"github.com/sluicehq/sluice/workers/sse"
+)
+
+// drainLimit and drainTime bound the look for the end of the connection's
+// response after the finish marker: at its end the connection can be used
+// again.
+const (
+	drainLimit = 4 << 10
+	drainTime  = 10 * time.Millisecond
+)
+
+// stream takes a streamed answer: each event to the codec and to Emit.
+func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
+	src := liveReader{body, w}
+	events := sse.NewReader(src, sse.MaxEvent)
+	st := r.e.codec.Stream(r.Meta.Endpoint)
+	defer func() { r.sum = st.Sum() }()
+	for size := 0; ; {
+		ev, err := events.Next()
+		if err == nil && ev.Partial && !complete(ev.Data) {
+			err = io.ErrUnexpectedEOF
+		}
+		if ctx.Err() != nil && err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			r.cut(ctx, err)
+			return
+		}
+		step, f := st.Event(ev.Name, ev.Data)
+		if f != nil {
+			r.fail(f)
+			return
+		}
+		if step.Content && r.out.TTFT == 0 {
+			r.out.TTFT = max(time.Since(r.start), 1)
+		}
+		if size = max(size, st.Sum().Text); size > r.e.cfg.MaxAnswer {
+			r.tooLarge()
+			return
+		}
+		if step.Last {
+			r.finish(w, src, st, ev.Data)
+			return
+		}
+		if !r.emit(ev.Data, false) {
+			return
+		}
+	}
+}
+
+// finish hands out the last event once the answer is known to fit.
+func (r *call) finish(w *watch, src io.Reader, st adapter.Stream, last []byte) {
+	answer := st.Answer()
+	if len(answer) > r.e.cfg.MaxAnswer {
+		r.tooLarge()
+		return
+	}
+	if !r.emit(last, true) {
+		return
+	}
+	r.deaf = true // last has been said (I2)
+	r.out.Status, r.out.Body = wire.Succeeded, answer
+	w.allow(drainTime, errIdle)
+	_, _ = io.CopyN(io.Discard, src, drainLimit) // any end will do
+}
+
+// cut tells why a stream ended before its finish marker.
+func (r *call) cut(ctx context.Context, err error) {
+	if errors.Is(err, sse.ErrTooLong) {
+		r.fail(adapter.Fail(wire.CodeStreamGarbled, "the provider sent a stream event of more than %d bytes", sse.MaxEvent))
+		return
+	}
+	r.broken(ctx, err, wire.CodeStreamTruncated)
+}
+
+// complete reports whether an event that the stream ended in is whole all the
+// same: some providers leave out the last line ending.
+func complete(data []byte) bool {
+	return bytes.Equal(data, []byte("[DONE]")) || json.Valid(data)
+}

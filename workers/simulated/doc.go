@@ -1,0 +1,41 @@
+// Package simulated is a provider without a model: it speaks OpenAI's API,
+// takes as long as it is told to, fails as often as it is told to, and keeps
+// books of what each call cost. It is an http.RoundTripper, so that a pool of
+// the simulated adapter runs inside the process through the same engine and
+// codec as a real one, and an http.Handler, for tests over real sockets.
+//
+// Endpoints: chat completions, completions, responses (each whole or
+// streamed), embeddings, models. Fields that are read: model, messages, prompt,
+// input, instructions, stream, stream_options, max_tokens,
+// max_completion_tokens, max_output_tokens, dimensions; all others are ignored.
+//
+// # Tokens
+//
+// One token per word of every message's content, where words are separated by
+// white space, and 3 more per message (of responses: per input item; a plain
+// input string or instructions count as a message each). Prompts and inputs of
+// the other two endpoints count their words only; a token given as a number
+// counts as one. An answer has exactly as many words as it has output tokens
+// outside reasoning. Config.CacheShare of the input is reported as cached,
+// Config.ReasoningShare of the output as reasoning, both rounded down.
+//
+// # Configuration
+//
+// [Config] has: Seed, TimeToFirstToken, TokensPerSecond, ErrorShare, Faults,
+// RetryAfter, MinTokens and MaxTokens (the range of an answer's length), Fill
+// (answer with exactly the max_tokens asked for), CacheShare, ReasoningShare,
+// Models, Prices, APIKey, MaxConcurrent, Books.
+//
+// # Invariants
+//
+//	I1  What a call does is a function of the seed, its Idempotency-Key (of its
+//	    body, if it has none) and its body: same answer, same fault.
+//	I2  A call's line is in the books before the last byte of its answer is
+//	    handed out, and survives a kill of the process.
+//	I3  A call has at most one line. A call that was cut (by the client, or by
+//	    a fault) has a line with the tokens made until then; only a process
+//	    that is killed leaves calls without one.
+//	I4  Costs in the books are computed here, with arbitrary precision, from
+//	    prices given here: they share no code with what they are to check.
+//	I5  Without latencies there are no timers.
+package simulated
