@@ -60,8 +60,10 @@ func (d *Dispatcher) intake(ctx context.Context, src *source) {
 		if n == 0 {
 			return
 		}
-		batch, err := src.Consumer.Fetch(n, jetstream.FetchMaxWait(fetchWait))
+		pull, stop := context.WithTimeout(ctx, fetchWait)
+		batch, err := src.Consumer.Fetch(n, jetstream.FetchContext(pull))
 		if err != nil {
+			stop()
 			src.release(n)
 			d.cfg.Logger.Warn("cannot fetch jobs, trying again", "class", src.Class, "err", err)
 			if ledger.Pause(ctx, time.Second) != nil {
@@ -70,6 +72,7 @@ func (d *Dispatcher) intake(ctx context.Context, src *source) {
 			continue
 		}
 		got := d.receive(ctx, src, batch)
+		stop()
 		src.release(n - got)
 		if err := batch.Error(); err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 			d.cfg.Logger.Debug("a pull for jobs ended early", "class", src.Class, "err", err)
@@ -83,22 +86,15 @@ func (d *Dispatcher) intake(ctx context.Context, src *source) {
 	}
 }
 
-// receive takes the messages of one pull and returns how many there were.
+// receive takes the messages of one pull, which ends with its context, and
+// returns how many there were.
 func (d *Dispatcher) receive(ctx context.Context, src *source, batch jetstream.MessageBatch) int {
 	got := 0
-	for {
-		select {
-		case msg, ok := <-batch.Messages():
-			if !ok {
-				return got
-			}
-			got++
-			d.admit(ctx, &item{msg: msg, source: src})
-		case <-ctx.Done():
-			// What is still on its way comes again after the ack wait.
-			return got
-		}
+	for msg := range batch.Messages() {
+		got++
+		d.admit(ctx, &item{msg: msg, source: src})
 	}
+	return got
 }
 
 // admit reads one message and sends it where it belongs: to the loop, to a
