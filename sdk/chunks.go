@@ -1,0 +1,324 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Chunk is a piece of a streamed answer.
+type Chunk struct {
+	Attempt int    // from 1: the call to a provider that it comes from
+	Index   int    // from 0, within the attempt
+	Data    []byte // one stream event of the endpoint's SSE format
+	End     bool   // the last of its attempt
+
+	// Restarted says that this is the first chunk of a new attempt and
+	// replaces all chunks that the loop has seen before.
+	Restarted bool
+}
+
+// Chunks follows the job's streamed answer from the beginning, live while it
+// is generated, or later for as long as the broker keeps the chunks (at least
+// 10 minutes after the end). Where several attempts have been made already,
+// it begins with the latest.
+//
+// The loop ends once the job has ended and its chunks have all been read; for
+// a job that does not stream, without any. A job that did not succeed ends it
+// with the job's [*Error]; a chunk that is no longer kept ends it with
+// wire.CodeStreamTruncated, and the whole answer is then still in
+// [Handle.Wait]'s result. It survives reconnects without gap or repeat (S3).
+// A reader that is slower than the job holds at most 512 chunks in memory and
+// reads the others from the broker later.
+func (h *Handle) Chunks(ctx context.Context) iter.Seq2[Chunk, error] {
+	return h.ChunksFrom(ctx, 0, 0)
+}
+
+// ChunksFrom is [Handle.Chunks] from a place on: attempt from 1 and index
+// from 0. It goes on with the attempts after it. Attempt 0 is the latest.
+func (h *Handle) ChunksFrom(ctx context.Context, attempt, index int) iter.Seq2[Chunk, error] {
+	return func(yield func(Chunk, error) bool) {
+		r, err := h.openReader(attempt, index)
+		if err != nil {
+			yield(Chunk{}, err)
+			return
+		}
+		defer r.close()
+		r.yield = yield
+		if err := r.follow(ctx); err != nil && !r.stopped {
+			yield(Chunk{}, h.waiting(ctx, err))
+		}
+	}
+}
+
+const (
+	chunkBuffer = 512 // live chunks that wait for the reader
+	gapTries    = 6   // looks for a missing chunk, 10 ms and doubling apart
+	gapFirst    = 10 * time.Millisecond
+)
+
+// chunkReader is one loop over a job's chunks. Live chunks come by a plain
+// subscription; what it misses, because it came late, was slow or lost the
+// connection, is read from the stream.
+type chunkReader struct {
+	h     *Handle
+	l     *listener
+	sub   *nats.Subscription
+	live  chan *nats.Msg
+	lost  atomic.Bool // live had no room; set by the subscription's callback
+	yield func(Chunk, error) bool
+
+	attempt int    // of the next chunk, 0: whichever comes
+	index   int    // of the next chunk
+	ended   bool   // the attempt's last chunk has been read
+	any     bool   // a chunk has been yielded
+	stopped bool   // the loop was left
+	read    uint64 // stream sequence up to which the stream has been read
+}
+
+// errStopped ends a read inside the reader when the loop was left.
+var errStopped = errors.New("the loop was left")
+
+func (h *Handle) openReader(attempt, index int) (*chunkReader, error) {
+	if err := h.valid(); err != nil {
+		return nil, err
+	}
+	if attempt < 0 || index < 0 || attempt == 0 && index > 0 {
+		return nil, fail(wire.CodeInvalidRequest, nil, "chunks are read from an attempt >= 1 and an index >= 0").of(h.id)
+	}
+	r := &chunkReader{h: h, live: make(chan *nats.Msg, chunkBuffer), attempt: attempt, index: index}
+	var err error
+	if r.l, err = h.c.watch.listen(h.id, false); err != nil {
+		return nil, err
+	}
+	r.sub, err = h.c.nc.Subscribe(h.c.subjects.Chunks(h.c.tenant, h.id), func(m *nats.Msg) {
+		select {
+		case r.live <- m:
+		default:
+			r.lost.Store(true)
+		}
+	})
+	if err != nil {
+		r.l.close()
+		return nil, classify(err).of(h.id)
+	}
+	return r, nil
+}
+
+func (r *chunkReader) close() {
+	_ = r.sub.Unsubscribe() // fails only on a closed connection
+	r.l.close()
+}
+
+// follow yields chunks until the job has ended.
+func (r *chunkReader) follow(ctx context.Context) error {
+	unknown := 0
+	last, ok, err := r.l.look(ctx, false)
+	if err != nil {
+		return err
+	}
+	if ok { // before its first record a job has no chunks
+		r.start(last)
+		if err := r.catchUp(ctx); err != nil {
+			return err
+		}
+	}
+	for !ok || !last.Status.Terminal() {
+		hinted, err := r.readLive(ctx)
+		if err != nil {
+			return err
+		}
+		if last, ok, err = r.l.look(ctx, hinted); err != nil {
+			return err
+		}
+		if hinted || ok {
+			unknown = 0
+		} else if unknown, err = r.h.exists(ctx, unknown); err != nil {
+			return err
+		}
+	}
+	return r.finish(ctx, last)
+}
+
+// start begins with the latest attempt, unless the caller chose one.
+func (r *chunkReader) start(last stored) {
+	if r.attempt > 0 {
+		return
+	}
+	r.attempt = last.Entry.Progress.Attempts
+	if a := last.Entry.Attempt; a != nil {
+		r.attempt = max(r.attempt, a.N)
+	}
+}
+
+// readLive yields live chunks until it is time to look at the job's record.
+func (r *chunkReader) readLive(ctx context.Context) (hinted bool, err error) {
+	timer := time.NewTimer(r.l.w.pause())
+	defer timer.Stop()
+	for {
+		select {
+		case m := <-r.live:
+			if err := r.takeLive(ctx, m); err != nil {
+				return false, err
+			}
+		case <-r.l.ready:
+			if r.l.tookMiss() {
+				return false, r.catchUp(ctx)
+			}
+			return true, nil
+		case <-timer.C:
+			return false, nil
+		case <-r.h.c.closed:
+			return false, errClosed
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// takeLive yields a live chunk, after those before it that were not heard.
+func (r *chunkReader) takeLive(ctx context.Context, m *nats.Msg) error {
+	c, ok := parseChunk(m.Header, m.Data)
+	if !ok {
+		return nil
+	}
+	if !r.gap(&c) {
+		if err := r.give(c); err != nil {
+			return err
+		}
+		if len(r.live) == 0 && r.lost.Swap(false) {
+			return r.catchUp(ctx)
+		}
+		return nil
+	}
+	for wait, try := gapFirst, 0; try < gapTries; wait, try = wait*2, try+1 {
+		r.lost.Store(false)
+		if err := r.catchUp(ctx); err != nil {
+			return err
+		}
+		if !r.gap(&c) {
+			return r.give(c)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+		r.read = 0 // the stream may have been made anew, with numbers from 1
+	}
+	return r.truncated()
+}
+
+// gap reports whether chunks are missing before c.
+func (r *chunkReader) gap(c *Chunk) bool {
+	if c.Attempt == r.attempt {
+		return c.Index > r.index
+	}
+	return c.Attempt > r.attempt && c.Index > 0
+}
+
+// give yields c, unless it has been yielded already or is of an attempt that
+// a later one has replaced.
+func (r *chunkReader) give(c Chunk) error {
+	if c.Attempt < r.attempt || c.Attempt == r.attempt && c.Index < r.index {
+		return nil
+	}
+	c.Restarted = r.any && c.Attempt > r.attempt
+	r.attempt, r.index, r.ended, r.any = c.Attempt, c.Index+1, c.End, true
+	if !r.yield(c, nil) {
+		r.stopped = true
+		return errStopped
+	}
+	return nil
+}
+
+// catchUp yields what the stream holds. A gap inside it is left to the
+// caller: it shows in the next live chunk, or at the end.
+func (r *chunkReader) catchUp(ctx context.Context) error {
+	c := r.h.c
+	var inner error
+	err := c.readOn(ctx, c.subjects.Stream(wire.StreamChunks), c.subjects.Chunks(c.tenant, r.h.id),
+		func() uint64 { return r.read + 1 },
+		func(m jetstream.Msg, seq uint64) bool {
+			r.read = seq
+			chunk, ok := parseChunk(m.Headers(), m.Data())
+			if !ok {
+				return true
+			}
+			if r.gap(&chunk) {
+				inner = r.truncated()
+				return false
+			}
+			inner = r.give(chunk)
+			return inner == nil
+		})
+	if inner != nil {
+		return inner
+	}
+	return err
+}
+
+// finish yields what is left once the job has ended, and says how it ended.
+func (r *chunkReader) finish(ctx context.Context, last stored) error {
+	for len(r.live) > 0 {
+		if err := r.takeLive(ctx, <-r.live); err != nil {
+			return err
+		}
+	}
+	attempts := last.Entry.Progress.Attempts
+	for wait, try := gapFirst, 0; try < gapTries && !r.complete(attempts); wait, try = wait*2, try+1 {
+		if err := r.catchUp(ctx); err != nil {
+			return err
+		}
+		if r.complete(attempts) || !r.any || last.Status != Succeeded {
+			break
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+		r.read = 0 // the stream may have been made anew, with numbers from 1
+	}
+	if last.Status != Succeeded {
+		return endError(r.h.id, last)
+	}
+	if r.any && !r.complete(attempts) {
+		return r.truncated()
+	}
+	return nil
+}
+
+// complete reports whether the end of the last attempt has been read.
+func (r *chunkReader) complete(attempts int) bool {
+	return r.ended && r.attempt >= attempts
+}
+
+func (r *chunkReader) truncated() error {
+	return fail(wire.CodeStreamTruncated, nil,
+		"chunk %d of attempt %d is no longer kept: the whole answer is in the job's result", r.index, r.attempt).of(r.h.id)
+}
+
+// parseChunk reads a message of the chunks subject; ok is false for one that
+// is none.
+func parseChunk(h nats.Header, data []byte) (c Chunk, ok bool) {
+	attempt, err1 := strconv.Atoi(h.Get(wire.HeaderAttempt))
+	index, err2 := strconv.Atoi(h.Get(wire.HeaderIndex))
+	if err1 != nil || err2 != nil || attempt < 1 || index < 0 {
+		return Chunk{}, false
+	}
+	return Chunk{Attempt: attempt, Index: index, Data: data, End: h.Get(wire.HeaderEnd) == "true"}, true
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

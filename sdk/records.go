@@ -1,0 +1,108 @@
+package sdk
+
+import (
+	"context"
+	"iter"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Records follows the job's life: every record from the first, then each as
+// it is stored, in order and without repeat. The loop ends after the terminal
+// record. A job that is still queued has none yet, which is waited for; a job
+// that does not exist gives wire.CodeNotFound, as in [Handle.Wait].
+func (h *Handle) Records(ctx context.Context) iter.Seq2[wire.Record, error] {
+	return func(yield func(wire.Record, error) bool) {
+		if err := h.valid(); err != nil {
+			yield(wire.Record{}, err)
+			return
+		}
+		l, err := h.c.watch.listen(h.id, true)
+		if err != nil {
+			yield(wire.Record{}, err)
+			return
+		}
+		defer l.close()
+		r := recordReader{h: h, l: l, yield: yield}
+		if err := r.follow(ctx); err != nil && !r.done {
+			yield(wire.Record{}, h.waiting(ctx, err))
+		}
+	}
+}
+
+// recordReader is one loop over a job's records.
+type recordReader struct {
+	h     *Handle
+	l     *listener
+	yield func(wire.Record, error) bool
+	read  uint64 // ledger sequence of the last record yielded
+	done  bool   // the terminal record was yielded, or the loop was left
+}
+
+func (r *recordReader) follow(ctx context.Context) error {
+	unknown := 0
+	for {
+		last, ok, err := r.l.look(ctx, false)
+		if err != nil {
+			return err
+		}
+		if ok && last.seq > r.read {
+			if err := r.catchUp(ctx); err != nil || r.done {
+				return err
+			}
+		}
+		hinted, err := r.l.next(ctx)
+		if err != nil {
+			return err
+		}
+		if hinted { // heard, and perhaps not stored yet
+			if err := r.settle(ctx); err != nil {
+				return err
+			}
+		}
+		if hinted || ok {
+			unknown = 0
+		} else if unknown, err = r.h.exists(ctx, unknown); err != nil {
+			return err
+		}
+	}
+}
+
+// settle waits until the ledger holds more than has been read, for as long as
+// a record that was heard may take to be stored.
+func (r *recordReader) settle(ctx context.Context) error {
+	for wait := confirmFirst; wait <= confirmLast; wait *= 2 {
+		last, ok, err := r.l.look(ctx, false)
+		if err != nil || ok && last.seq > r.read {
+			return err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// catchUp yields the records that the ledger holds after those read.
+func (r *recordReader) catchUp(ctx context.Context) error {
+	c := r.h.c
+	var inner error
+	err := c.readOn(ctx, c.subjects.Stream(wire.StreamLedger), c.subjects.Records(c.tenant, r.h.id),
+		func() uint64 { return r.read + 1 },
+		func(m jetstream.Msg, seq uint64) bool {
+			record, err := wire.DecodeRecord(m.Headers(), m.Data())
+			if err != nil {
+				inner = fail(wire.CodeInternal, err, "%v", err)
+				return false
+			}
+			r.read = seq
+			r.done = !r.yield(record, nil) || record.Status.Terminal()
+			return !r.done
+		})
+	if inner != nil {
+		return inner
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package sdk
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+const (
+	hintBuffer   = 65536                // records heard and not yet looked at, per client
+	lookAgain    = 5 * time.Second      // between two looks of one wait, at least
+	lookSpread   = 5 * time.Millisecond // per wait of the client: at most 200 looks a second in all
+	maxLooks     = 64                   // at once
+	confirmFirst = time.Millisecond     // after a terminal record was heard that the ledger does not hold yet
+	confirmLast  = 256 * time.Millisecond
+)
+
+// watches tells whoever waits for a job that a record of it was published.
+//
+// It subscribes to each job's own subject, all into one channel that one
+// goroutine reads, rather than to the tenant's whole: what a client hears is
+// then bounded by what it waits for, not by what the tenant does. A
+// subscription costs about a kilobyte here and in the server, and no
+// goroutine.
+type watches struct {
+	c     *Client
+	hints chan *nats.Msg
+	looks chan struct{} // a slot for each look at the ledger under way
+
+	mu   sync.Mutex
+	jobs map[string]*watch
+	n    int // listeners
+}
+
+// watch is one job's subscription; watches.mu guards it.
+type watch struct {
+	sub       *nats.Subscription
+	listeners map[*listener]struct{}
+}
+
+// listener is one reader's ear. ready has a place for one signal, so a sender
+// never blocks and a signal is never lost.
+type listener struct {
+	w      *watches
+	job    string
+	all    bool // every record, not terminal ones only
+	ready  chan struct{}
+	missed bool // a reconnect has happened since the last take; watches.mu guards it
+}
+
+func (w *watches) init(c *Client) {
+	w.c = c
+	w.hints = make(chan *nats.Msg, hintBuffer)
+	w.looks = make(chan struct{}, maxLooks)
+	w.jobs = make(map[string]*watch)
+}
+
+// run hands hints to their listeners until ctx or the connection ends.
+func (w *watches) run(ctx context.Context) {
+	defer close(w.c.closed)
+	status := w.c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer w.c.nc.RemoveStatusListener(status)
+	if w.c.nc.IsClosed() { // before it could be told
+		return
+	}
+	for {
+		select {
+		case m := <-w.hints:
+			w.hint(m)
+		case s, ok := <-status:
+			if !ok || s == nats.CLOSED {
+				return
+			}
+			w.wakeAll()
+		case <-ctx.Done():
+			w.unsubscribe()
+			return
+		}
+	}
+}
+
+func (w *watches) hint(m *nats.Msg) {
+	_, job, ok := w.c.subjects.SplitTenantJob(m.Subject)
+	if !ok {
+		return
+	}
+	terminal := wire.Status(m.Header.Get(wire.HeaderStatus)).Terminal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if watch := w.jobs[job]; watch != nil {
+		for l := range watch.listeners {
+			if terminal || l.all {
+				l.wake()
+			}
+		}
+	}
+}
+
+// wakeAll makes everyone look again: messages may have been missed.
+func (w *watches) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, watch := range w.jobs {
+		for l := range watch.listeners {
+			l.missed = true
+			l.wake()
+		}
+	}
+}
+
+func (w *watches) unsubscribe() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, watch := range w.jobs {
+		_ = watch.sub.Unsubscribe() // the connection may be closed already
+	}
+}
+
+// listen starts to listen for a job's records: for all, or for terminal ones.
+// What is published after it returned is heard, unless the connection breaks.
+func (w *watches) listen(job string, all bool) (*listener, error) {
+	l := &listener{w: w, job: job, all: all, ready: make(chan struct{}, 1)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.c.isClosed() {
+		return nil, named(errClosed, job)
+	}
+	wa := w.jobs[job]
+	if wa == nil {
+		sub, err := w.c.nc.ChanSubscribe(w.c.subjects.Records(w.c.tenant, job), w.hints)
+		if err != nil {
+			return nil, classify(err).of(job)
+		}
+		wa = &watch{sub: sub, listeners: make(map[*listener]struct{})}
+		w.jobs[job] = wa
+	}
+	wa.listeners[l] = struct{}{}
+	w.n++
+	return l, nil
+}
+
+// close stops listening.
+func (l *listener) close() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	wa := l.w.jobs[l.job]
+	delete(wa.listeners, l)
+	l.w.n--
+	if len(wa.listeners) == 0 {
+		delete(l.w.jobs, l.job)
+		_ = wa.sub.Unsubscribe() // fails only on a closed connection
+	}
+}
+
+func (l *listener) wake() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// tookMiss reports, once, that the connection broke and was made again.
+func (l *listener) tookMiss() bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	missed := l.missed
+	l.missed = false
+	return missed
+}
+
+// pause is how long to wait for a signal before looking again without one.
+func (w *watches) pause() time.Duration {
+	w.mu.Lock()
+	n := w.n
+	w.mu.Unlock()
+	d := max(lookAgain, time.Duration(n)*lookSpread)
+	return d + rand.N(d/4)
+}
