@@ -1,0 +1,268 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Store is what the ingester needs of package store.
+type Store interface {
+	// Migrate brings the tables up to date. It may run again.
+	Migrate(ctx context.Context) error
+	// MaxSeq is a table's position.
+	MaxSeq(ctx context.Context, t store.Table) (uint64, error)
+	// InsertAttempts and InsertJobs add rows of one partition as a whole or
+	// not at all, and refuse if the table does not stand where they continue.
+	InsertAttempts(ctx context.Context, rows []store.Attempt) error
+	InsertJobs(ctx context.Context, rows []store.Job) error
+}
+
+// Config is what an ingester needs. Zero values mean the defaults.
+type Config struct {
+	// JS is the connection to the ledger. Required.
+	JS jetstream.JetStream
+	// Subjects names the streams.
+	Subjects wire.Subjects
+	// Store is where rows go. Required.
+	Store Store
+	// Instance names this process, different from every other that runs. A
+	// process that keeps its name over a restart takes its own lease back at
+	// once; otherwise it waits for it to lapse. Required.
+	Instance string
+	// Logger defaults to slog.Default.
+	Logger *slog.Logger
+
+	// FlushInterval is the longest that a row waits for company. Defaults to
+	// 500 ms.
+	FlushInterval time.Duration
+	// MaxRows in memory cause a flush. Defaults to 20,000.
+	MaxRows int
+	// MaxBytes of records in memory cause a flush. Defaults to 32 MiB.
+	MaxBytes int
+	// InsertTimeout bounds one insert. Defaults to 1 min.
+	InsertTimeout time.Duration
+	// LeaseTTL is how long after the active ingester's last sign of life
+	// another takes over, at least 2 s. Defaults to 10 s.
+	LeaseTTL time.Duration
+	// Retention is how long records stay in the ledger once they are in
+	// ClickHouse. Defaults to 24 h.
+	Retention time.Duration
+	// RetryMax is the longest pause between two tries while ClickHouse or
+	// NATS is away. Defaults to 5 s.
+	RetryMax time.Duration
+	// Replicas of the lease bucket. Defaults to 1.
+	Replicas int
+}
+
+// janitorInterval is how often old records are purged.
+const janitorInterval = time.Minute
+
+// stopGrace is how long a stop waits for the last insert.
+const stopGrace = 5 * time.Second
+
+// remindInterval is how often a lasting failure is logged.
+const remindInterval = time.Minute
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	def(&c.FlushInterval, 500*time.Millisecond)
+	def(&c.MaxRows, 20_000)
+	def(&c.MaxBytes, 32<<20)
+	def(&c.InsertTimeout, time.Minute)
+	def(&c.LeaseTTL, 10*time.Second)
+	c.LeaseTTL = max(c.LeaseTTL, 2*time.Second)
+	def(&c.Retention, 24*time.Hour)
+	def(&c.RetryMax, 5*time.Second)
+	def(&c.Replicas, 1)
+	return c
+}
+
+func def[T int | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}
+
+// Ingester is made by [New]. Its methods may be called from any goroutine.
+type Ingester struct {
+	cfg      Config
+	log      *slog.Logger
+	progress progress
+}
+
+// New makes an ingester; it does no I/O.
+func New(cfg Config) (*Ingester, error) {
+	switch {
+	case cfg.JS == nil:
+		return nil, errors.New("ingest: Config.JS is missing")
+	case cfg.Store == nil:
+		return nil, errors.New("ingest: Config.Store is missing")
+	case cfg.Instance == "":
+		return nil, errors.New("ingest: Config.Instance is missing")
+	}
+	cfg = cfg.withDefaults()
+	in := &Ingester{cfg: cfg, log: cfg.Logger.With("part", "ingest")}
+	in.progress.init()
+	return in, nil
+}
+
+// Run stands by, and ingests while it holds the lease, until ctx ends. What
+// is in memory by then is written if ClickHouse takes it, and the lease is
+// given back. It returns nil then: whatever else fails is logged and tried
+// again.
+func (in *Ingester) Run(ctx context.Context) error {
+	retry := backoff{max: in.cfg.RetryMax}
+	for ctx.Err() == nil {
+		lease, err := in.acquire(ctx)
+		if err != nil {
+			in.report(ctx, &retry, waiting, err)
+			retry.pause(ctx)
+			continue
+		}
+		retry.reset()
+		in.progress.setActive(true)
+		in.log.Info("ingester is active")
+		err = in.active(ctx, lease)
+		in.progress.setActive(false)
+		if err != nil && ctx.Err() == nil {
+			in.log.Warn("ingester stands by again", "error", err)
+		}
+	}
+	return nil
+}
+
+// active runs sessions for as long as the lease is held.
+func (in *Ingester) active(ctx context.Context, l *lease) error {
+	held, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { in.renew(held, l, stop) })
+	wg.Go(func() {
+		select {
+		case <-held.Done():
+		case <-ctx.Done():
+			_ = sleep(held, stopGrace)
+			stop(errStopped)
+		}
+	})
+	wg.Go(func() { in.clean(held, ctx.Done()) })
+	err := in.sessions(ctx, held, l)
+	stop(errStopped)
+	wg.Wait()
+	if err == nil {
+		in.release(l)
+	}
+	return err
+}
+
+// sessions returns nil when ctx has ended, or why the lease is gone.
+func (in *Ingester) sessions(ctx, held context.Context, l *lease) error {
+	retry := backoff{max: in.cfg.RetryMax}
+	for {
+		s := &session{in: in, lease: l, retry: &retry}
+		err := s.run(ctx, held)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case held.Err() != nil:
+			return context.Cause(held)
+		case errors.Is(err, errLeaseLost):
+			return err
+		}
+		in.report(ctx, &retry, waiting, err)
+		retry.pause(ctx)
+	}
+}
+
+const waiting = "ingestion waits and tries again; records stay in the ledger until they are written"
+
+// report logs a failure when it is new and then once a while.
+func (in *Ingester) report(ctx context.Context, b *backoff, what string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	in.progress.setError(err)
+	if now := time.Now(); b.reported.IsZero() || now.Sub(b.reported) >= remindInterval {
+		b.reported = now
+		in.log.Warn(what, "error", err)
+	}
+}
+
+var errStopped = errors.New("stopped")
+
+// backoff counts failures in a row.
+type backoff struct {
+	max      time.Duration
+	next     time.Duration
+	reported time.Time
+}
+
+func (b *backoff) reset() { b.next, b.reported = 0, time.Time{} }
+
+// pause waits from 100 ms, doubling, up to max.
+func (b *backoff) pause(ctx context.Context) {
+	b.next = min(max(2*b.next, 100*time.Millisecond), b.max)
+	t := time.NewTimer(b.next)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// decode makes the rows of one record. A record that is neither the end of an
+// attempt nor terminal (a claim, a wait) makes none and is not decoded.
+func decode(m *message) (a *store.Attempt, j *store.Job, err error) {
+	status := wire.Status(first(m.header, wire.HeaderStatus))
+	if !status.Terminal() && len(m.header[wire.HeaderInputTokens]) == 0 {
+		if status != wire.Running && status != wire.Waiting {
+			return nil, nil, fmt.Errorf("record with unknown status %.20q", string(status))
+		}
+		return nil, nil, nil
+	}
+	rec, err := wire.DecodeRecord(m.header, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if rec.EndsAttempt() {
+		a = &store.Attempt{Seq: m.seq, TS: m.at, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
+	}
+	if rec.Status.Terminal() {
+		j = jobRow(m, &rec)
+	}
+	return a, j, nil
+}
+
+func jobRow(m *message, rec *wire.Record) *store.Job {
+	e := &rec.Entry
+	j := &store.Job{Seq: m.seq, FinishedAt: m.at, Job: &e.Meta, Status: rec.Status, ErrorCode: e.Error,
+		Attempts: e.Progress.Attempts, Wait: m.at.Sub(time.Unix(0, e.Meta.SubmittedAt))}
+	if !e.Progress.Unknown {
+		j.Cost = &e.Progress.Spent
+	}
+	if rec.EndsAttempt() {
+		j.Wait -= time.Duration(e.Attempt.LatencyMS) * time.Millisecond
+		if j.ErrorCode == "" && rec.Status != wire.Succeeded {
+			j.ErrorCode = e.Attempt.ErrorCode
+		}
+	}
+	j.Wait = max(j.Wait, 0)
+	return j
+}
+
+func first(h map[string][]string, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}

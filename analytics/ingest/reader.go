@@ -1,0 +1,236 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Bounds of one pull: what may wait in this process's memory (I3).
+const (
+	pullMessages  = 2048
+	pullBytes     = 16 << 20
+	pullExpires   = 20 * time.Second
+	pullHeartbeat = 5 * time.Second
+)
+
+// message is a ledger record as read.
+type message struct {
+	seq     uint64
+	at      time.Time // when the ledger stored it
+	pending uint64    // messages behind it
+	size    int
+	header  map[string][]string
+}
+
+// reader follows the ledger in order. It speaks the pull protocol itself: it
+// wants a whole stretch in one request, at most one open request, to read the
+// next message with a deadline without a timer or a context per message, and
+// to notice a gap.
+type reader struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	stream   string
+	consumer string
+	next     string // subject of pull requests
+	sub      *nats.Subscription
+	msgs     chan *nats.Msg
+	timer    *time.Timer
+	request  []byte
+	open     bool // a pull is open
+	messages int  // still to come of the open pull
+	last     uint64
+	heard    time.Time // last sign of life
+}
+
+// errQuiet is the end of a wait without a message.
+var errQuiet = errors.New("no message yet")
+
+// openReader starts at sequence from.
+func openReader(ctx context.Context, js jetstream.JetStream, stream string, from uint64) (*reader, error) {
+	c, err := js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Description:   "ingester",
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true, MemoryStorage: true, Replicas: 1,
+		InactiveThreshold: time.Minute, MaxWaiting: 4,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	req, err := json.Marshal(map[string]any{
+		"batch": pullMessages, "max_bytes": pullBytes, "expires": pullExpires, "idle_heartbeat": pullHeartbeat,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{nc: js.Conn(), js: js, stream: stream, consumer: c.CachedInfo().Name, request: req}
+	r.next = apiPrefix(js) + "CONSUMER.MSG.NEXT." + stream + "." + r.consumer
+	// Room for a whole pull and what the server says beside it: nothing is
+	// ever dropped for want of room.
+	r.msgs = make(chan *nats.Msg, pullMessages+64)
+	if r.sub, err = r.nc.ChanSubscribe(r.nc.NewInbox(), r.msgs); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	r.timer = time.NewTimer(time.Hour)
+	return r, nil
+}
+
+func apiPrefix(js jetstream.JetStream) string {
+	o := js.Options()
+	switch {
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	}
+	return "$JS.API."
+}
+
+// read returns the next message, or errQuiet when there is none until the
+// deadline or the end of ctx. Any other error is final for this reader.
+func (r *reader) read(ctx context.Context, m *message, deadline time.Time) error {
+	for {
+		if !r.open {
+			if err := r.pull(); err != nil {
+				return err
+			}
+		}
+		silent := r.heard.Add(2 * pullHeartbeat)
+		until := deadline
+		if silent.Before(until) {
+			until = silent
+		}
+		msg := r.receive(ctx, until)
+		switch {
+		case msg == nil && !time.Now().Before(silent):
+			return errors.New("read the ledger: the server is silent")
+		case msg == nil:
+			return errQuiet
+		}
+		if !strings.HasPrefix(msg.Reply, "$JS.ACK.") {
+			if err := r.status(msg); err != nil {
+				return err
+			}
+			continue
+		}
+		return r.take(m, msg)
+	}
+}
+
+// receive returns nil when nothing comes in time.
+func (r *reader) receive(ctx context.Context, until time.Time) *nats.Msg {
+	select {
+	case msg := <-r.msgs: // the usual case under load: no timer
+		return msg
+	default:
+	}
+	r.timer.Reset(time.Until(until))
+	select {
+	case msg := <-r.msgs:
+		return msg
+	case <-r.timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (r *reader) pull() error {
+	r.open, r.messages, r.heard = true, pullMessages, time.Now()
+	if err := r.nc.PublishRequest(r.next, r.sub.Subject, r.request); err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	return nil
+}
+
+// status handles what the server says beside messages.
+func (r *reader) status(msg *nats.Msg) error {
+	r.heard = time.Now()
+	text := msg.Header.Get("Description")
+	switch msg.Header.Get("Status") {
+	case "100": // a heartbeat
+		return nil
+	case "404", "408": // the pull has expired
+		r.open = false
+		return nil
+	case "409":
+		if strings.Contains(text, "Batch Completed") || strings.Contains(text, "MaxBytes") {
+			r.open = false
+			return nil
+		}
+	}
+	return fmt.Errorf("read the ledger: the server ended it with %s %s", msg.Header.Get("Status"), text)
+}
+
+// take fills m. The consumer counts its deliveries: a number left out means
+// that a message was lost on the way.
+func (r *reader) take(m *message, msg *nats.Msg) error {
+	md, err := parseReply(msg.Reply)
+	if err != nil {
+		return err
+	}
+	if md.delivered != r.last+1 {
+		return fmt.Errorf("read the ledger: delivery %d follows %d, a message was lost", md.delivered, r.last)
+	}
+	r.last = md.delivered
+	if r.messages--; r.messages == 0 {
+		r.open = false
+	}
+	// Heartbeats pause while messages flow; asking the clock for each one
+	// would cost more than reading it.
+	if r.messages%64 == 0 || md.pending == 0 {
+		r.heard = time.Now()
+	}
+	*m = message{seq: md.seq, at: md.at, pending: md.pending, size: msg.Size(), header: msg.Header}
+	return nil
+}
+
+// close drops what has not been read and removes the consumer.
+func (r *reader) close() {
+	r.timer.Stop()
+	_ = r.sub.Unsubscribe() // fails only when the connection is closed
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = r.js.DeleteConsumer(ctx, r.stream, r.consumer) // or InactiveThreshold removes it
+}
+
+// metadata is what a delivery's reply subject says.
+type metadata struct {
+	seq, delivered, pending uint64
+	at                      time.Time
+}
+
+// parseReply reads $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer
+// seq>.<time>.<pending>, which later servers write with domain and account
+// after ACK and possibly a token at the end.
+func parseReply(reply string) (md metadata, err error) {
+	var tokens [12]string
+	n := 0
+	for t := range strings.SplitSeq(reply, ".") {
+		if n == len(tokens) {
+			break
+		}
+		tokens[n] = t
+		n++
+	}
+	at := 5
+	if n >= 11 {
+		at = 7
+	} else if n != 9 {
+		return md, fmt.Errorf("read the ledger: a message with the strange reply subject %.60q", reply)
+	}
+	var nanos uint64
+	for i, v := range []*uint64{&md.seq, &md.delivered, &nanos, &md.pending} {
+		if *v, err = strconv.ParseUint(tokens[at+i], 10, 64); err != nil {
+			return md, fmt.Errorf("read the ledger: a message with the strange reply subject %.60q", reply)
+		}
+	}
+	md.at = time.Unix(0, int64(nanos)).UTC()
+	return md, nil
+}

@@ -1,0 +1,197 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// session is one run from ClickHouse's positions to a failure or the end.
+type session struct {
+	in     *Ingester
+	lease  *lease
+	retry  *backoff
+	stream string
+
+	haveAttempts, haveJobs uint64 // the tables' positions
+
+	// The batch: everything after the position up to read.
+	attempts []store.Attempt
+	jobs     []store.Job
+	bytes    int
+	read     uint64    // sequence of the last record read
+	due      time.Time // when the oldest row has waited enough, zero: no rows
+}
+
+// idle is how long a session waits for a message before it looks around.
+const idle = time.Second
+
+// run ingests until ctx ends (and then writes what it holds), held ends, or
+// something fails.
+func (s *session) run(ctx, held context.Context) error {
+	s.stream = s.in.cfg.Subjects.Stream(wire.StreamLedger)
+	from, err := s.start(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := openReader(ctx, s.in.cfg.JS, s.stream, from)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s.read = from - 1
+	s.in.progress.restart(from - 1)
+	var m message
+	for ctx.Err() == nil && held.Err() == nil {
+		err := r.read(ctx, &m, s.deadline())
+		switch {
+		case err == nil:
+			s.add(&m)
+		case !errors.Is(err, errQuiet):
+			return err
+		}
+		if s.mustFlush(err != nil || m.pending == 0) {
+			if err := s.flush(held); err != nil {
+				return err
+			}
+		}
+	}
+	if held.Err() != nil {
+		return errLeaseLost
+	}
+	return s.flush(held) // ctx has ended: the last rows, while the lease is still ours
+}
+
+// start reads the positions and returns the sequence to begin at.
+func (s *session) start(ctx context.Context) (uint64, error) {
+	st := s.in.cfg.Store
+	err := st.Migrate(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if s.haveAttempts, err = st.MaxSeq(ctx, store.Attempts); err != nil {
+		return 0, err
+	}
+	if s.haveJobs, err = st.MaxSeq(ctx, store.Jobs); err != nil {
+		return 0, err
+	}
+	stream, err := s.in.cfg.JS.Stream(ctx, s.stream)
+	if err != nil {
+		return 0, fmt.Errorf("read the ledger: %w", err)
+	}
+	if err := s.sameLedger(stream); err != nil {
+		return 0, err
+	}
+	return min(s.haveAttempts, s.haveJobs) + 1, nil
+}
+
+// sameLedger refuses to go on when ClickHouse is ahead of the ledger: then the
+// ledger is another one than the rows came from (its data was deleted, or a
+// power failure took its end), and its new records would pass for old ones.
+func (s *session) sameLedger(stream jetstream.Stream) error {
+	last, have := stream.CachedInfo().State.LastSeq, max(s.haveAttempts, s.haveJobs)
+	if last >= have {
+		return nil
+	}
+	return fmt.Errorf("ClickHouse holds rows up to ledger sequence %d, but the ledger %s ends at %d: it is not the ledger that "+
+		"these rows came from; restore it, or use another ClickHouse database (or drop this one)", have, s.stream, last)
+}
+
+// add takes a record into the batch.
+func (s *session) add(m *message) {
+	s.read = m.seq
+	s.in.progress.saw(m.seq, m.pending)
+	a, j, err := decode(m)
+	if err != nil {
+		s.in.progress.undecodable.Add(1)
+		s.in.log.Error("a ledger record cannot be read and is passed over", "seq", m.seq, "error", err) // I4
+		return
+	}
+	if a != nil && m.seq > s.haveAttempts {
+		s.attempts = append(s.attempts, *a)
+	}
+	if j != nil && m.seq > s.haveJobs {
+		s.jobs = append(s.jobs, *j)
+	}
+	if s.rows() > 0 {
+		s.bytes += m.size
+		if s.due.IsZero() {
+			s.due = time.Now().Add(s.in.cfg.FlushInterval)
+		}
+	}
+}
+
+func (s *session) rows() int { return len(s.attempts) + len(s.jobs) }
+
+func (s *session) deadline() time.Time {
+	if s.due.IsZero() {
+		return time.Now().Add(idle)
+	}
+	return s.due
+}
+
+// mustFlush says whether to write now; caught means that nothing more is
+// there to read at the moment.
+func (s *session) mustFlush(caught bool) bool {
+	switch {
+	case s.rows() == 0:
+		return caught || s.read%1024 == 0 // only the position moves
+	case s.rows() >= s.in.cfg.MaxRows || s.bytes >= s.in.cfg.MaxBytes:
+		return true
+	}
+	return !time.Now().Before(s.due)
+}
+
+// flush writes the batch and then moves the position (I2).
+func (s *session) flush(ctx context.Context) error {
+	if s.rows() > 0 {
+		if err := s.insert(ctx); err != nil {
+			return err
+		}
+	}
+	s.attempts, s.jobs, s.bytes, s.due = s.attempts[:0], s.jobs[:0], 0, time.Time{}
+	s.retry.reset()
+	s.in.progress.wrote(s.read)
+	return nil
+}
+
+func (s *session) insert(ctx context.Context) error {
+	st := s.in.cfg.Store
+	err := insertParts(ctx, s, s.attempts, func(r *store.Attempt) time.Time { return r.TS }, st.InsertAttempts)
+	if err != nil {
+		return err
+	}
+	s.in.progress.attempts.Add(uint64(len(s.attempts)))
+	if err := insertParts(ctx, s, s.jobs, func(r *store.Job) time.Time { return r.FinishedAt }, st.InsertJobs); err != nil {
+		return err
+	}
+	s.in.progress.jobs.Add(uint64(len(s.jobs)))
+	return nil
+}
+
+// insertParts inserts the rows in order, cut where the partition changes.
+func insertParts[R any](ctx context.Context, s *session, rows []R, at func(*R) time.Time, insert func(context.Context, []R) error) error {
+	for len(rows) > 0 {
+		n, p := 1, store.PartitionOf(at(&rows[0]))
+		for n < len(rows) && store.PartitionOf(at(&rows[n])) == p {
+			n++
+		}
+		if err := s.lease.check(); err != nil { // I6
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, s.in.cfg.InsertTimeout)
+		err := insert(ctx, rows[:n])
+		cancel()
+		if err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
