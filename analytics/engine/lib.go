@@ -54,7 +54,7 @@ func load(path string) (*library, error) {
 		}
 		return loaded.lib, nil
 	}
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	handle, err := dlopen(path)
 	if err != nil {
 		return nil, fmt.Errorf("engine: load %s: %w (wrong platform or a damaged download? run `make engine` again)", path, err)
 	}
@@ -92,7 +92,7 @@ func (l *library) bind(handle uintptr) error {
 		"chdb_result_error":                &l.resultError,
 		"chdb_set_signal_handlers_enabled": &l.signalHandlers,
 	} {
-		sym, err := purego.Dlsym(handle, name)
+		sym, err := dlsym(handle, name)
 		if err != nil {
 			return fmt.Errorf("function %s is missing (too old a version? run `make engine`): %w", name, err)
 		}
