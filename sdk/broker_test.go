@@ -276,3 +276,12 @@ func (b *testBroker) dial(opts ...Option) *Client {
 // ask is a job that asks the route chat.
 func ask() Job { return Job{Request: Prompt("chat", "hi")} }
 
+// stream is the state of one of Sluice's streams.
+func (b *testBroker) stream(kind string) *jetstream.StreamInfo {
+	b.t.Helper()
+	s, err := b.js.Stream(b.t.Context(), b.sub.Stream(kind))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.CachedInfo()
+}

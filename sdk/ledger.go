@@ -107,9 +107,9 @@ func (l *listener) next(ctx context.Context) (hinted bool, err error) {
 }
 
 const (
-	pageSize     = 256              // messages asked for at a time
-	pageWait     = 5 * time.Second  // for one page
-	consumerIdle = 10 * time.Second // after which the server drops a reader that died
+	pageSize     = 256             // messages asked for at a time
+	pageWait     = 5 * time.Second // for one page
+	consumerIdle = 5 * time.Second // after which the server drops a reader that died
 )
 
 // page reads the messages that a stream holds of one subject, from stream
@@ -131,8 +131,9 @@ func (c *Client) page(ctx context.Context, stream, subject string, start uint64,
 	if err != nil {
 		return fmt.Errorf("read %s: %w", subject, cause(try, err))
 	}
-	// Nobody waits for the answer: the server drops the consumer by itself too.
-	defer func() { _ = c.nc.Publish("$JS.API.CONSUMER.DELETE."+stream+"."+name, nil) }()
+	if c.tidy { // nobody waits for the answer: the server drops the consumer by itself too
+		defer func() { _ = c.nc.Publish("$JS.API.CONSUMER.DELETE."+stream+"."+name, nil) }()
+	}
 	for pending := cons.CachedInfo().NumPending; pending > 0; {
 		want := min(pending, pageSize)
 		got, more, err := fetch(ctx, cons, int(want), each)
