@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -120,13 +119,29 @@ func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]So
 	return out, nil
 }
 
-// ResetWork drops the delivery state of a pool's queue: everything that is
-// still in it is delivered again, at once. Only for moments when no worker is
-// alive; fences make a wrong guess harmless.
-func ResetWork(ctx context.Context, js jetstream.JetStream, s wire.Subjects, pool string) error {
-	err := js.DeleteConsumer(ctx, s.Stream(wire.StreamWork), ledger.WorkConsumer(pool))
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("reset queue of pool %s: %w", pool, err)
+// ResetQueues drops the delivery state of all queues, so that everything still
+// in them is delivered again, at once. Only for a moment when no other process
+// works on them; fences make a wrong guess harmless.
+func ResetQueues(ctx context.Context, js jetstream.JetStream, s wire.Subjects) error {
+	for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork} {
+		stream, err := js.Stream(ctx, s.Stream(kind))
+		if err != nil {
+			return fmt.Errorf("reset queues: %w", err)
+		}
+		names := stream.ConsumerNames(ctx)
+		var all []string
+		for name := range names.Name() {
+			all = append(all, name)
+		}
+		if err := names.Err(); err != nil {
+			return fmt.Errorf("reset queues: %w", err)
+		}
+		for _, name := range all {
+			err := stream.DeleteConsumer(ctx, name)
+			if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("reset queue %s: %w", name, err)
+			}
+		}
 	}
 	return nil
 }

@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/analytics/ingest"
+	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
+)
+
+// passwordFile is where the embedded ClickHouse's generated password lies.
+const passwordFile = "clickhouse.password"
+
+// startAnalytics starts the engine, if it is embedded, and the ingester. Both
+// may come up later than the broker, or never (I3).
+func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *sync.WaitGroup) error {
+	a.dsn = a.cfg.ClickHouse.DSN.Reveal()
+	if a.dsn == "" && !a.cfg.ClickHouse.Embedded.Enabled {
+		a.log.Info("no ClickHouse is configured: results are kept in the ledger only", "retention", a.cfg.Records.Retention)
+		return nil
+	}
+	if a.dsn == "" {
+		password, err := a.clickhousePassword()
+		if err != nil {
+			return err
+		}
+		u := url.URL{Scheme: "http", User: url.UserPassword("default", password), Host: a.cfg.ClickHouse.Embedded.Listen}
+		a.dsn = u.String()
+		eng.Go(func() { a.superviseEngine(engineCtx, password) })
+	}
+	st, err := store.Open(store.Config{DSN: a.dsn})
+	if err != nil {
+		return err
+	}
+	js, err := a.connect("ingest")
+	if err != nil {
+		return err
+	}
+	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: a.instance, Logger: a.log,
+		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.opt.Replicas})
+	if err != nil {
+		return err
+	}
+	ing.Go(func() {
+		defer func() { _ = st.Close() }()
+		if err := a.ingester.Run(ingestCtx); err != nil {
+			a.log.Error("ingester ended", "err", err)
+		}
+	})
+	return nil
+}
+
+// engineRetry is the pause before the engine is looked for again.
+const engineRetry = 5 * time.Second
+
+// superviseEngine keeps the embedded engine running, and waits for it to be
+// installed if it is not there.
+func (a *App) superviseEngine(ctx context.Context, password string) {
+	told := false
+	for {
+		lib, err := engine.Find()
+		if err == nil {
+			cfg := engine.Config{Lib: lib, Path: filepath.Join(a.cfg.DataDir, "clickhouse"), Listen: a.cfg.ClickHouse.Embedded.Listen, Password: password}
+			if cfg.Path, err = filepath.Abs(cfg.Path); err == nil {
+				err = engine.New(engine.SupervisorConfig{Engine: cfg, Log: a.log}).Run(ctx)
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !told || !errors.Is(err, engine.ErrNotFound) {
+			a.log.Warn("analytics wait for ClickHouse; jobs run and every event is kept until it comes", "err", err)
+		}
+		told = true
+		if ledger.Pause(ctx, engineRetry) != nil {
+			return
+		}
+	}
+}
+
+// clickhousePassword is the configured password, or the generated one in the
+// data folder, made at the first start and readable by its owner only.
+func (a *App) clickhousePassword() (string, error) {
+	if p := a.cfg.ClickHouse.Embedded.Password.Reveal(); p != "" {
+		return p, nil
+	}
+	path := filepath.Join(a.cfg.DataDir, passwordFile)
+	b, err := os.ReadFile(path)
+	if err == nil && len(strings.TrimSpace(string(b))) > 0 {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("password of the embedded ClickHouse: %w", err)
+	}
+	password := rand.Text()
+	if err := os.WriteFile(path, []byte(password+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("password of the embedded ClickHouse: %w", err)
+	}
+	return password, nil
+}

@@ -1,0 +1,287 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/analytics/ingest"
+	"github.com/sluicehq/sluice/broker/control"
+	"github.com/sluicehq/sluice/broker/dispatch"
+	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"golang.org/x/sync/errgroup"
+)
+
+// Role is a part that a process runs.
+type Role string
+
+// The roles of `sluice serve --role`.
+const (
+	Gateway Role = "gateway"
+	Router  Role = "router"
+	Worker  Role = "worker"
+	Ingest  Role = "ingest"
+)
+
+// Roles lists every role.
+func Roles() []Role { return []Role{Gateway, Router, Worker, Ingest} }
+
+// Options are what the process decides beside the configuration.
+type Options struct {
+	Roles    []Role
+	Sources  config.Sources // read again while running
+	Logger   *slog.Logger
+	Replicas int // of every stream; default 1
+	// Ready is called once when jobs are taken. Analytics may come later.
+	Ready func(*App)
+}
+
+// App is a running process.
+type App struct {
+	cfg      *config.Config
+	opt      Options
+	log      *slog.Logger
+	instance string
+	subjects wire.Subjects
+
+	srv        *natsd.Server // nil: external NATS
+	conns      []*nats.Conn
+	dispatcher *dispatch.Dispatcher
+	ingester   *ingest.Ingester
+	dsn        string
+
+	mu    sync.Mutex
+	pools []config.Pool // as last loaded
+}
+
+// Run runs the roles until ctx ends, then stops in good order and returns
+// nil. An error means that something could not start.
+func Run(ctx context.Context, cfg *config.Config, opt Options) error {
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	a := &App{cfg: cfg, opt: opt, log: opt.Logger, subjects: wire.Subjects{Prefix: cfg.SubjectPrefix}, pools: cfg.Pools}
+	a.instance = a.newInstance()
+	if a.embedded() || a.embeddedClickHouse() {
+		unlock, err := lockDataDir(cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		defer unlock() // I1
+	}
+	if err := a.startNATS(); err != nil {
+		return err
+	}
+	defer a.stopNATS()
+	return a.run(ctx)
+}
+
+// newInstance names this process, unlike any other or earlier one. The name
+// says whether it belongs to the embedded server's own process (see recover).
+func (a *App) newInstance() string {
+	prefix := "node-"
+	if a.embedded() {
+		prefix = upPrefix
+	}
+	return prefix + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", "")
+}
+
+// upPrefix starts the instance names of processes that hold their own NATS.
+const upPrefix = "up-"
+
+func (a *App) embedded() bool           { return a.cfg.NATS.URL.Reveal() == "" }
+func (a *App) has(r Role) bool          { return slices.Contains(a.opt.Roles, r) }
+func (a *App) embeddedClickHouse() bool { return a.has(Ingest) && a.cfg.ClickHouse.Embedded.Enabled }
+
+// NATSAddr is where NATS clients can connect; empty if only this process can.
+func (a *App) NATSAddr() string {
+	if a.srv == nil {
+		return "the configured cluster"
+	}
+	return a.srv.Addr()
+}
+
+// run starts the parts in order and stops them in the opposite one.
+func (a *App) run(ctx context.Context) error {
+	js, err := a.connect("setup")
+	if err != nil {
+		return err
+	}
+	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.opt.Replicas}); err != nil {
+		return fmt.Errorf("set up the streams: %w", err)
+	}
+	if a.embedded() {
+		if err := a.recover(ctx, js); err != nil {
+			return fmt.Errorf("take over from the last run: %w", err)
+		}
+	}
+	// Later stages outlive ctx: the ingester writes what the workers end, and
+	// the engine must still be there for it.
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	ingestCtx, stopIngest := context.WithCancel(context.WithoutCancel(ctx))
+	var engine, ing sync.WaitGroup
+	defer func() { stopIngest(); ing.Wait(); stopEngine(); engine.Wait() }()
+
+	g, gctx := errgroup.WithContext(ctx)
+	if a.has(Ingest) {
+		if err := a.startAnalytics(engineCtx, ingestCtx, &engine, &ing); err != nil {
+			return err
+		}
+	}
+	if err := a.startBroker(gctx, g, js); err != nil {
+		return err
+	}
+	if a.opt.Ready != nil {
+		a.opt.Ready(a)
+	}
+	return g.Wait()
+}
+
+// startBroker starts router, worker, gateway and reload in the group.
+func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.JetStream) error {
+	table, err := buildTable(a.cfg)
+	if err != nil {
+		return err
+	}
+	reload := []func(*config.Config) error{}
+	if a.has(Router) {
+		djs, err := a.connect("router")
+		if err != nil {
+			return err
+		}
+		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log}, table)
+		g.Go(func() error { return a.dispatcher.Run(ctx) })
+		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
+			Table: a.dispatcher.Table, Pools: a.poolInfo})
+		g.Go(func() error { return c.Run(ctx) })
+		reload = append(reload, func(cfg *config.Config) error {
+			t, err := buildTable(cfg)
+			if err == nil {
+				a.dispatcher.SetTable(t)
+			}
+			return err
+		})
+	}
+	if a.has(Worker) {
+		w, err := a.newWorkers(ctx)
+		if err != nil {
+			return err
+		}
+		g.Go(w.run)
+		reload = append(reload, w.replace)
+	}
+	if a.has(Gateway) {
+		if err := a.startGateway(ctx, g); err != nil {
+			return err
+		}
+	}
+	g.Go(func() error { return a.watch(ctx, reload) })
+	return nil
+}
+
+// watch applies a changed configuration file to the running parts.
+func (a *App) watch(ctx context.Context, reload []func(*config.Config) error) error {
+	config.Watch(ctx, a.opt.Sources, a.cfg, func(cfg *config.Config, err error) {
+		if err != nil {
+			a.log.Error("the changed configuration is not used", "path", a.cfg.Path, "err", err)
+			return
+		}
+		for _, f := range reload {
+			if err := f(cfg); err != nil {
+				a.log.Error("the changed configuration is not used", "path", a.cfg.Path, "err", err)
+				return
+			}
+		}
+		a.mu.Lock()
+		a.pools = cfg.Pools
+		a.mu.Unlock()
+		a.log.Info("configuration changed", "path", cfg.Path)
+	})
+	return nil
+}
+
+// recover tells the streams that every process of an earlier run of this data
+// folder is dead (I2): its presence is removed, and unless workers of other
+// processes are connected, what it had taken from the queues is delivered
+// again at once instead of after the ack wait.
+func (a *App) recover(ctx context.Context, js jetstream.JetStream) error {
+	dead := func(n ledger.Node) bool { return strings.HasPrefix(n.Instance, upPrefix) }
+	if err := ledger.Forget(ctx, js, a.subjects, dead); err != nil {
+		return err
+	}
+	others, err := ledger.Nodes(ctx, js, a.subjects)
+	if err != nil || len(others) > 0 {
+		return err
+	}
+	return topology.ResetQueues(ctx, js, a.subjects)
+}
+
+// connect opens a connection of its own for one part.
+func (a *App) connect(part string) (jetstream.JetStream, error) {
+	var nc *nats.Conn
+	var err error
+	if a.srv != nil {
+		nc, err = a.srv.Connect("sluice-" + part)
+	} else {
+		nc, err = nats.Connect(a.cfg.NATS.URL.Reveal(), nats.Name("sluice-"+part), nats.MaxReconnects(-1),
+			nats.RetryOnFailedConnect(false), nats.ReconnectWait(500*time.Millisecond))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w; is it running, and is nats.url right?", err)
+	}
+	a.conns = append(a.conns, nc)
+	return jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending))
+}
+
+// maxPending is the most unacknowledged publishes of a part; each part bounds
+// itself below that.
+const maxPending = 16384
+
+func (a *App) startNATS() error {
+	if !a.embedded() {
+		return nil
+	}
+	c := natsd.Config{DataDir: a.cfg.DataDir, Listen: a.cfg.NATS.Embedded.Listen, Sync: time.Duration(a.cfg.NATS.Embedded.Sync),
+		Subjects: a.subjects, Logger: a.log}
+	for _, t := range a.cfg.Tenants {
+		c.Tenants = append(c.Tenants, natsd.Tenant{Name: t.Name, Key: t.Key.Reveal()})
+	}
+	var err error
+	a.srv, err = natsd.Start(c)
+	return err
+}
+
+func (a *App) stopNATS() {
+	for _, nc := range a.conns {
+		nc.Close()
+	}
+	if a.srv != nil {
+		a.srv.Stop()
+	}
+}
+
+// lockName is the file in a data folder that its process holds.
+const lockName = "sluice.lock"
+
+var errInUse = errors.New("another sluice process uses this data folder: stop it, or give --data-dir another folder")
+
+func lockPath(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("data folder: %w; set data_dir to a writable folder", err)
+	}
+	return filepath.Join(dir, lockName), nil
+}

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sluicehq/sluice/broker/control"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/engine"
+	"github.com/sluicehq/sluice/workers/price"
+	"github.com/sluicehq/sluice/workers/simulated"
+)
+
+// priceOf is what a pool's model costs: the configured price, else the price
+// table's, else unknown.
+func priceOf(p *config.Pool, m *config.Model) *wire.Price {
+	if m.Price != nil {
+		return m.Price
+	}
+	if pr, ok := price.Lookup(p.Provider, m.Upstream); ok {
+		return &pr
+	}
+	return nil
+}
+
+// buildTable makes the router's table from the configuration.
+func buildTable(cfg *config.Config) (*router.Table, error) {
+	var pools []router.Pool
+	for i := range cfg.Pools {
+		p := &cfg.Pools[i]
+		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: p.Labels,
+			Weight: p.Weight, Concurrency: p.Concurrency})
+	}
+	var routes []router.RouteSpec
+	for _, r := range cfg.Routes {
+		spec := router.RouteSpec{Name: r.Model, Strategy: r.Strategy}
+		for _, c := range r.Candidates {
+			p := cfg.Pool(c.Pool)
+			if p == nil {
+				return nil, fmt.Errorf("route %q: no pool is called %q", r.Model, c.Pool)
+			}
+			m := p.Models.Find(c.Model)
+			if m == nil {
+				return nil, fmt.Errorf("route %q: pool %s offers no model %q", r.Model, c.Pool, c.Model)
+			}
+			spec.Candidates = append(spec.Candidates, router.CandidateSpec{Pool: c.Pool, Model: m.Upstream, Weight: c.Weight, Price: priceOf(p, m)})
+		}
+		routes = append(routes, spec)
+	}
+	return router.NewTable(pools, routes)
+}
+
+// buildEndpoint makes a pool's connection to its provider. The closer frees
+// what belongs to it.
+func buildEndpoint(p *config.Pool) (*engine.Endpoint, func(), error) {
+	ec := engine.Config{Pool: p.Name, Adapter: p.Adapter, BaseURL: p.BaseURL, APIKey: p.APIKey.Reveal(), Region: p.Region,
+		Timeout: p.Timeout, IdleTimeout: p.IdleTimeout, Models: map[string]engine.Model{}}
+	for _, m := range p.Models {
+		ec.Models[m.Name] = engine.Model{Upstream: m.Upstream}
+	}
+	free := func() {}
+	if p.Simulated != nil {
+		t, closeBooks, err := buildSimulated(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		ec.Transport, free = t, closeBooks
+	}
+	e, err := engine.New(ec)
+	if err != nil {
+		free()
+		return nil, nil, err
+	}
+	return e, func() { e.Close(); free() }, nil
+}
+
+func buildSimulated(p *config.Pool) (http.RoundTripper, func(), error) {
+	s := p.Simulated
+	sc := simulated.Config{Seed: s.Seed, TimeToFirstToken: s.TTFT, TokensPerSecond: s.TokensPerSecond, ErrorShare: s.ErrorShare,
+		MinTokens: int(s.OutputTokens.Min), MaxTokens: int(s.OutputTokens.Max), Fill: s.Fill, Prices: map[string]wire.Price{}}
+	for _, f := range s.Errors {
+		sc.Faults = append(sc.Faults, simulated.Fault(f))
+	}
+	for i := range p.Models {
+		m := &p.Models[i]
+		sc.Models = append(sc.Models, m.Upstream)
+		if pr := priceOf(p, m); pr != nil {
+			sc.Prices[m.Upstream] = *pr
+		}
+	}
+	free := func() {}
+	if s.Books != "" {
+		b, err := simulated.OpenBooks(s.Books)
+		if err != nil {
+			return nil, nil, fmt.Errorf("pool %s: %w", p.Name, err)
+		}
+		sc.Books = b
+		free = func() { _ = b.Close() } // every line was written when it was booked
+	}
+	t, err := simulated.New(sc)
+	if err != nil {
+		free()
+		return nil, nil, fmt.Errorf("pool %s: %w", p.Name, err)
+	}
+	return t, free, nil
+}
+
+// poolInfo is what administrators see of the pools' configuration.
+func (a *App) poolInfo() []control.PoolInfo {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]control.PoolInfo, len(a.pools))
+	for i := range a.pools {
+		p := &a.pools[i]
+		out[i] = control.PoolInfo{Name: p.Name, Adapter: p.Adapter, Provider: p.Provider, Region: p.Region, Tier: p.Tier,
+			Weight: p.Weight, Concurrency: p.Concurrency, Models: []control.ModelInfo{}}
+		for j := range p.Models {
+			m := &p.Models[j]
+			out[i].Models = append(out[i].Models, control.ModelInfo{Name: m.Name, Upstream: m.Upstream, Priced: priceOf(p, m) != nil})
+		}
+	}
+	return out
+}
