@@ -49,6 +49,7 @@ type Answer struct {
 	Usage    wire.Usage
 	Reported bool // Usage comes from the provider
 	Text     int  // bytes of text in the answer, to estimate from otherwise
+	Held     int  // of a stream: bytes that it keeps in memory, about
 }
 
 // Stream assembles a streamed answer. It is used by one goroutine and keeps

@@ -37,10 +37,23 @@ func fixed(key string) bool {
 	return false
 }
 
+// Bounds against a hostile provider: deeper values are replaced, not merged;
+// in larger lists nothing is looked up any more, only appended. They keep the
+// work per event linear.
+const (
+	maxDepth = 32
+	maxKnown = 512
+)
+
 // merge adds one delta.
-func (n *node) merge(raw []byte) {
+func (n *node) merge(raw []byte) { n.mergeAt(raw, 0) }
+
+func (n *node) mergeAt(raw []byte, depth int) {
 	kind := jsonscan.Kind(raw)
 	switch {
+	case depth >= maxDepth:
+		*n = node{kind: '0', text: bytes.Clone(raw)}
+		return
 	case kind == 'n' && n.kind != 0:
 		return
 	case kind == '"' && n.kind == '"':
@@ -53,10 +66,10 @@ func (n *node) merge(raw []byte) {
 	case '{':
 		o := jsonscan.NewObject(raw)
 		for m, ok := o.Next(); ok; m, ok = o.Next() {
-			n.mergeField(m)
+			n.mergeField(m, depth)
 		}
 	case '[':
-		n.mergeItems(raw)
+		n.mergeItems(raw, depth)
 	case '"':
 		n.text = bytes.Clone(jsonscan.Inner(raw))
 	default:
@@ -64,7 +77,7 @@ func (n *node) merge(raw []byte) {
 	}
 }
 
-func (n *node) mergeField(m jsonscan.Member) {
+func (n *node) mergeField(m jsonscan.Member, depth int) {
 	f := n.field(string(m.Key))
 	inner := jsonscan.Inner(m.Value)
 	switch {
@@ -73,12 +86,12 @@ func (n *node) mergeField(m jsonscan.Member) {
 	case string(m.Key) == "name" && f.kind == '"' && bytes.Equal(f.text, inner):
 		return // repeated, not continued
 	}
-	f.merge(m.Value)
+	f.mergeAt(m.Value, depth+1)
 }
 
 // field is the member named key, made if it is not there.
 func (n *node) field(key string) *node {
-	for i := range n.fields {
+	for i := range n.fields[:min(len(n.fields), maxKnown)] {
 		if n.fields[i].key == key {
 			return n.fields[i].node
 		}
@@ -88,20 +101,20 @@ func (n *node) field(key string) *node {
 	return f
 }
 
-func (n *node) mergeItems(raw []byte) {
+func (n *node) mergeItems(raw []byte, depth int) {
 	a := jsonscan.NewArray(raw)
 	for v, ok := a.Next(); ok; v, ok = a.Next() {
 		index := int64(-1)
 		if i := jsonscan.Get(v, "index"); jsonscan.Kind(i) == '0' {
 			index = jsonscan.Int(i)
 		}
-		n.item(index).merge(v)
+		n.item(index).mergeAt(v, depth+1)
 	}
 }
 
 func (n *node) item(index int64) *node {
 	if index >= 0 {
-		for _, it := range n.items {
+		for _, it := range n.items[:min(len(n.items), maxKnown)] {
 			if it.index == index {
 				return it.node
 			}

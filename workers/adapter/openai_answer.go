@@ -88,14 +88,19 @@ var texts = map[string]bool{
 	"reasoning_content": true, "reasoning": true,
 }
 
-// textBytes sums the generated text anywhere inside raw.
-func textBytes(raw []byte) int {
+// textBytes sums the generated text anywhere inside raw, down to maxDepth.
+func textBytes(raw []byte) int { return textAt(raw, 0) }
+
+func textAt(raw []byte, depth int) int {
 	n := 0
+	if depth >= maxDepth {
+		return 0
+	}
 	switch jsonscan.Kind(raw) {
 	case '[':
 		a := jsonscan.NewArray(raw)
 		for v, ok := a.Next(); ok; v, ok = a.Next() {
-			n += textBytes(v)
+			n += textAt(v, depth+1)
 		}
 	case '{':
 		o := jsonscan.NewObject(raw)
@@ -103,7 +108,7 @@ func textBytes(raw []byte) int {
 			switch {
 			case jsonscan.Kind(m.Value) != '"':
 				if string(m.Key) != "logprobs" {
-					n += textBytes(m.Value)
+					n += textAt(m.Value, depth+1)
 				}
 			case texts[string(m.Key)]:
 				n += jsonscan.TextLen(jsonscan.Inner(m.Value))

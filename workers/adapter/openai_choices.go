@@ -19,7 +19,11 @@ type choiceStream struct {
 	usage   []byte
 	tally   tally
 	text    int
+	held    int
 }
+
+// maxChoices is the most choices that an answer may have: OpenAI's own limit.
+const maxChoices = 128
 
 type member struct {
 	key   string
@@ -71,15 +75,18 @@ func (s *choiceStream) Event(_ string, data []byte) (Step, *Failure) {
 		case "choices":
 			step.Content = s.addChoices(m.Value)
 		default:
-			s.head = keep(s.head, string(m.Key), m.Value)
+			s.head = s.keep(s.head, string(m.Key), m.Value)
 		}
+	}
+	if len(s.choices) > maxChoices {
+		return step, Fail(wire.CodeStreamGarbled, "the provider sent a stream with more than %d choices", maxChoices)
 	}
 	return step, nil
 }
 
 // keep sets a member to its newest value other than null.
-func keep(list []member, key string, value []byte) []member {
-	for i := range list {
+func (s *choiceStream) keep(list []member, key string, value []byte) []member {
+	for i := range list[:min(len(list), maxKnown)] {
 		if list[i].key == key {
 			if !jsonscan.Null(value) && !bytes.Equal(list[i].value, value) {
 				list[i].value = value
@@ -87,12 +94,13 @@ func keep(list []member, key string, value []byte) []member {
 			return list
 		}
 	}
+	s.held += len(key) + len(value)
 	return append(list, member{key, value})
 }
 
 func (s *choiceStream) addChoices(raw []byte) (content bool) {
 	a := jsonscan.NewArray(raw)
-	for v, ok := a.Next(); ok; v, ok = a.Next() {
+	for v, ok := a.Next(); ok && len(s.choices) <= maxChoices; v, ok = a.Next() {
 		if jsonscan.Kind(v) == '{' && s.addChoice(s.choice(jsonscan.Int(jsonscan.Get(v, "index"))), v) {
 			content = true
 		}
@@ -107,6 +115,7 @@ func (s *choiceStream) choice(index int64) *choice {
 		}
 	}
 	c := &choice{index: index}
+	s.held += 256
 	s.choices = append(s.choices, c)
 	return c
 }
@@ -119,19 +128,22 @@ func (s *choiceStream) addChoice(c *choice, raw []byte) (content bool) {
 		case "index":
 		case "delta":
 			s.text += textBytes(m.Value)
+			s.held += len(m.Value)
 			c.message.merge(m.Value)
 		case "text":
 			inner := jsonscan.Inner(m.Value)
 			s.text += jsonscan.TextLen(inner)
+			s.held += len(inner)
 			c.text = append(c.text, inner...)
 		case "logprobs":
+			s.held += len(m.Value)
 			c.logs.merge(m.Value)
 		case "finish_reason":
 			if !jsonscan.Null(m.Value) {
 				c.finish = m.Value
 			}
 		default:
-			c.rest = keep(c.rest, string(m.Key), m.Value)
+			c.rest = s.keep(c.rest, string(m.Key), m.Value)
 		}
 	}
 	return s.text > before
@@ -139,7 +151,7 @@ func (s *choiceStream) addChoice(c *choice, raw []byte) (content bool) {
 
 // Sum implements Stream.
 func (s *choiceStream) Sum() Answer {
-	return Answer{Usage: s.tally.usage(), Reported: s.tally.reported, Text: s.text}
+	return Answer{Usage: s.tally.usage(), Reported: s.tally.reported, Text: s.text, Held: s.held}
 }
 
 // Answer implements Stream.

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ type fault struct {
 // readFault finds the error in a body: {"error":{…}}, {"error":"…"}, the
 // same in an array, or the object itself.
 func readFault(body []byte) fault {
-	if jsonscan.Kind(body) == '[' {
+	if body = trimLeft(body); jsonscan.Kind(body) == '[' {
 		a := jsonscan.NewArray(body)
 		body, _ = a.Next()
 	}
@@ -39,6 +40,7 @@ func readFault(body []byte) fault {
 				f.status = int(jsonscan.Int(m.Value))
 			} else if s := jsonscan.String(m.Value); s != "" {
 				f.code = s
+				f.status, _ = strconv.Atoi(s)
 			}
 		case "status": // Google's machine code
 			if s := jsonscan.String(m.Value); f.code == "" {
@@ -61,10 +63,12 @@ var faultCodes = map[string]wire.Code{
 	"context_length_exceeded": wire.CodeContextLength,
 	"prompt_too_long":         wire.CodeContextLength,
 
-	"content_filter":               wire.CodeContentFilter,
-	"content_policy_violation":     wire.CodeContentFilter,
-	"responsibleaipolicyviolation": wire.CodeContentFilter,
-	"moderation_blocked":           wire.CodeContentFilter,
+	"content_filter":                 wire.CodeContentFilter,
+	"content_policy_violation":       wire.CodeContentFilter,
+	"responsibleaipolicyviolation":   wire.CodeContentFilter,
+	"moderation_blocked":             wire.CodeContentFilter,
+	"bio_policy":                     wire.CodeContentFilter,
+	"image_content_policy_violation": wire.CodeContentFilter,
 
 	"insufficient_quota":         wire.CodeInsufficientQuota,
 	"insufficient_balance":       wire.CodeInsufficientQuota,
@@ -100,8 +104,22 @@ var faultCodes = map[string]wire.Code{
 	"timeout_error":     wire.CodeTimeout,
 	"deadline_exceeded": wire.CodeTimeout,
 
-	"invalid_request_error": wire.CodeProviderRefused,
-	"invalid_argument":      wire.CodeProviderRefused,
+	"invalid_request_error":        wire.CodeProviderRefused,
+	"invalid_argument":             wire.CodeProviderRefused,
+	"invalid_prompt":               wire.CodeProviderRefused,
+	"data_residency_mismatch":      wire.CodeProviderRefused,
+	"invalid_image":                wire.CodeProviderRefused,
+	"invalid_image_format":         wire.CodeProviderRefused,
+	"invalid_base64_image":         wire.CodeProviderRefused,
+	"invalid_image_url":            wire.CodeProviderRefused,
+	"invalid_image_mode":           wire.CodeProviderRefused,
+	"image_too_large":              wire.CodeProviderRefused,
+	"image_too_small":              wire.CodeProviderRefused,
+	"image_parse_error":            wire.CodeProviderRefused,
+	"image_file_too_large":         wire.CodeProviderRefused,
+	"unsupported_image_media_type": wire.CodeProviderRefused,
+	"empty_image_file":             wire.CodeProviderRefused,
+	"image_file_not_found":         wire.CodeProviderRefused,
 }
 
 // named is the code that the error's own words stand for, "" if none. The

@@ -21,13 +21,17 @@ const (
 	drainTime  = 10 * time.Millisecond
 )
 
+// heldPerAnswer is how much more than the answer a stream may keep in memory
+// while it is assembled: deltas come with a little around them.
+const heldPerAnswer = 4
+
 // stream takes a streamed answer: each event to the codec and to Emit.
 func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 	src := liveReader{body, w}
 	events := sse.NewReader(src, sse.MaxEvent)
 	st := r.e.codec.Stream(r.Meta.Endpoint)
 	defer func() { r.sum = st.Sum() }()
-	for size := 0; ; {
+	for {
 		ev, err := events.Next()
 		if err == nil && ev.Partial && !complete(ev.Data) {
 			err = io.ErrUnexpectedEOF
@@ -47,7 +51,7 @@ func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 		if step.Content && r.out.TTFT == 0 {
 			r.out.TTFT = max(time.Since(r.start), 1)
 		}
-		if size = max(size, st.Sum().Text); size > r.e.cfg.MaxAnswer {
+		if sum := st.Sum(); max(sum.Text, sum.Held/heldPerAnswer) > r.e.cfg.MaxAnswer {
 			r.tooLarge()
 			return
 		}
