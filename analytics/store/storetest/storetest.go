@@ -1,0 +1,157 @@
+// Package storetest gives tests a store on the real embedded ClickHouse. It is
+// imported by tests only.
+//
+// The engine runs once per test binary, in a child process, and every test
+// gets a database of its own. SLUICE_TEST_ENGINE decides when the engine is
+// not installed: unset, its tests are skipped and say so; 1, they fail; 0, they
+// are skipped in any case.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/analytics/store"
+)
+
+const (
+	envSwitch = "SLUICE_TEST_ENGINE"
+	envChild  = "SLUICE_TEST_STORE_CHILD"
+	password  = "pass word/'\"%"
+)
+
+// Main is what TestMain calls: it runs the tests, or, in the child process
+// that the tests start, the engine.
+func Main(m *testing.M) {
+	if os.Getenv(envChild) == "" {
+		code := m.Run()
+		shared.close()
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := engine.Main(ctx, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// shared is the engine of this test binary.
+var shared server
+
+// databases counts the databases given out.
+var databases atomic.Int64
+
+type server struct {
+	once sync.Once
+	sup  *engine.Supervisor
+	addr string
+	err  error
+	stop func()
+}
+
+func (s *server) start() {
+	dir, err := os.MkdirTemp("", "sluice-storetest-")
+	if err != nil {
+		s.err = err
+		return
+	}
+	lib, err := find()
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.sup = engine.New(engine.SupervisorConfig{
+		Engine:  engine.Config{Lib: lib, Path: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", Password: password, StopWait: time.Second},
+		Command: []string{os.Args[0]}, Env: []string{envChild + "=1"},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.sup.Run(ctx) }()
+	s.stop = func() {
+		cancel()
+		<-done
+		_ = os.RemoveAll(dir)
+	}
+	ready, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	s.addr, s.err = s.sup.Await(ready)
+}
+
+func (s *server) close() {
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// find looks where the engine does, and from the root of the repository: tests
+// run in their package's folder.
+func find() (string, error) {
+	lib, err := engine.Find()
+	if !errors.Is(err, engine.ErrNotFound) {
+		return lib, err
+	}
+	for _, up := range []string{"../..", "../../.."} {
+		found, _ := filepath.Glob(filepath.Join(up, ".engine/node_modules/@chdb/*/libchdb.*"))
+		if len(found) > 0 {
+			return filepath.Abs(found[0])
+		}
+	}
+	return "", err
+}
+
+// DSN is the engine with a database that no other test uses.
+func DSN(t testing.TB) string {
+	t.Helper()
+	mode := os.Getenv(envSwitch)
+	if mode == "0" {
+		t.Skip("SKIPPED: " + envSwitch + "=0 turns the engine's tests off")
+	}
+	shared.once.Do(shared.start)
+	switch err := shared.err; {
+	case err == nil:
+	case errors.Is(err, engine.ErrNotFound) && mode != "1":
+		t.Skipf("SKIPPED, NOT TESTED: %v", err)
+	default:
+		t.Fatalf("the engine does not run: %v", err)
+	}
+	u := url.URL{Scheme: "http", Host: shared.addr, User: url.UserPassword("default", password), Path: fmt.Sprintf("/test_%d", databases.Add(1))}
+	return u.String()
+}
+
+// Open is a migrated store in a new database.
+func Open(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Config{DSN: DSN(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// PID is the engine's process, to kill or to measure.
+func PID() int { return shared.sup.State().PID }
+
+// Kill kills the engine's process, as a crash would. It is restarted after a
+// moment.
+func Kill(t testing.TB) {
+	t.Helper()
+	if err := syscall.Kill(PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
