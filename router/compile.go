@@ -8,25 +8,31 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// candidate is what Decide reads of a candidate. All of it is fixed.
+// candidate is what Decide reads of a candidate. All of it is fixed. What
+// every decision reads comes first, in one cache line.
 type candidate struct {
 	pool, target int32
 	weight       int64
 	weightF      float64
 	inverse      float64 // 1 / weight
 	hash         uint64  // of pool and model
-	price        *wire.Price
-	context      int64
-	maxOutput    int64
-	priority     float64
-	quality      float64
+	allowance    [numClasses]int32
+	stopped      Reason // Draining or Down, by configuration
 	endpoints    uint8
 	capabilities Capability
-	stopped      Reason // Draining or Down, by configuration
-	allowance    [numClasses]int32
 	// Places in the lists of traits.
-	access, labels, schedule, region int32
+	region, schedule, access, labels int32
+
+	price     *wire.Price
+	context   int64
+	maxOutput int64
+	priority  float64
+	quality   float64
+	rates     rates // of price, 0 if it is not known
 }
+
+// rates are the prices that an expected cost is made of, in pico-dollars.
+type rates struct{ input, cacheRead, output int64 }
 
 // traits are the distinct properties of a route's candidates that a decision
 // looks at once each, however many candidates share them.
@@ -80,6 +86,7 @@ func normalised(r *RouteSpec) RouteSpec {
 func (t *Table) compile(r *Route) {
 	r.strategy = findStrategy(r.spec.Strategy)
 	r.strategy.defaults(&r.spec.Params)
+	r.dimensions = dimensions(&r.spec.Params)
 	r.traits.endpoints, r.traits.capabilities = allEndpoints, ^Capability(0)
 	for i := range r.spec.Candidates {
 		spec := &r.spec.Candidates[i]
@@ -118,6 +125,9 @@ func (t *Table) candidate(r *Route, spec *CandidateSpec, pool, target int) candi
 		labels:   place(&r.traits.labels, p.Labels, maps.Equal[map[string]string, map[string]string]),
 		region:   place(&r.traits.regions, p.Region, func(a, b string) bool { return a == b }),
 		schedule: place(&r.traits.schedules, compileSchedule(spec.Schedule), equalSchedules),
+	}
+	if spec.Price != nil {
+		c.rates = rates{int64(spec.Price.Input), int64(spec.Price.CacheRead), int64(spec.Price.Output)}
 	}
 	if c.capabilities == 0 {
 		c.capabilities = p.Capabilities

@@ -79,11 +79,13 @@ type scratch struct {
 	verdicts []Verdict
 	eligible []int32   // candidates no filter has excluded, ascending
 	shares   []uint64  // by place in eligible: what pickers split jobs by
-	sum      []float64 // by place in eligible: what combined scorers add up
+	scores   []float64 // by place in eligible
+	part     []float64 // likewise, of one of the scorers that are combined
 
 	class      int
 	entropy    uint64
 	job        estimate
+	cheap      bool   // costs cannot overflow
 	cached     int32  // index of the pool with the cached prefix, -1: none
 	access     []bool // by place in traits
 	labels     []bool
@@ -114,6 +116,7 @@ func (out *Result) begin(t *Table, route *Route, load []Load, in *Input) *scratc
 	s.class = classIndex(in.Meta.Class)
 	s.entropy = mix(mix(in.Random) + in.Sequence*0xD6E8FEB86659FD93)
 	s.job = route.estimate(in)
+	s.cheap = route.cheapMath(&s.job)
 	s.cached = -1
 	if in.CachedPool != "" {
 		s.cached = int32(t.PoolIndex(in.CachedPool))

@@ -38,15 +38,17 @@ func (s *scratch) filter() {
 		if !f.applies(s) || f.soft && !s.someRemain(f) {
 			continue
 		}
-		keep := s.eligible[:0]
-		for _, c := range s.eligible {
-			if r := f.test(s, c); r != Eligible {
+		kept, test, eligible := 0, f.test, s.eligible
+		for _, c := range eligible {
+			r := test(s, c)
+			if r != Eligible {
 				s.verdicts[c].Excluded = r
-			} else {
-				keep = append(keep, c)
+				continue
 			}
+			eligible[kept] = c
+			kept++
 		}
-		s.eligible = keep
+		s.eligible = eligible[:kept]
 	}
 }
 

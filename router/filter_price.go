@@ -66,16 +66,16 @@ func (s *scratch) expectedCost(c *candidate, st *Stats) wire.NanoUSD {
 	if c.maxOutput > 0 {
 		output = min(output, c.maxOutput)
 	}
-	if !s.cheapMath() {
+	if !s.cheap {
 		return c.price.Cost(wire.Usage{Input: s.job.input - cached, CacheRead: cached, Output: output})
 	}
-	pico := (s.job.input-cached)*int64(c.price.Input) + cached*int64(c.price.CacheRead) + output*int64(c.price.Output)
-	return wire.NanoUSD((pico + 999) / 1000)
+	pico := (s.job.input-cached)*c.rates.input + cached*c.rates.cacheRead + output*c.rates.output
+	return wire.NanoUSD(uint64(pico+999) / 1000)
 }
 
-// cheapMath reports whether no cost on this route can overflow: it spares
-// the divisions by which Price.Cost finds that out for each candidate.
-func (s *scratch) cheapMath() bool {
-	hi, lo := bits.Mul64(uint64(s.job.input+s.job.output), uint64(s.route.traits.maxRate))
+// cheapMath reports whether no cost of the job on the route can overflow: it
+// spares the divisions by which Price.Cost finds that out for each candidate.
+func (r *Route) cheapMath(job *estimate) bool {
+	hi, lo := bits.Mul64(uint64(job.input+job.output), uint64(r.traits.maxRate))
 	return hi == 0 && lo < math.MaxInt64-999
 }

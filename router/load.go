@@ -38,9 +38,6 @@ func (q *Quota) admits(n int64) bool {
 // decayed to the moment of the snapshot. The caller owns it and indexes it as
 // Table.Targets does. Values that are not positive are not known (I9).
 type Stats struct {
-	// TTFT is the time to first token, PerToken the time for each output
-	// token after it, in milliseconds.
-	TTFT, PerToken Quantiles
 	// Success is the decayed share of attempts that succeeded, from 0 to 1,
 	// meaningful when Samples is above 0.
 	Success float64
@@ -57,6 +54,9 @@ type Stats struct {
 	// Factor is the adaptive weight in thousandths, moved by Adapt; 0 is
 	// not known and counts as 1000.
 	Factor int32
+	// TTFT is the time to first token, PerToken the time for each output
+	// token after it, in milliseconds.
+	TTFT, PerToken Quantiles
 }
 
 // Quantiles are points of a decayed distribution and its mean.

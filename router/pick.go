@@ -47,17 +47,14 @@ func pickRandom(s *scratch) int {
 var bestPicker = picker{
 	doc: "the lowest score; among equals, random by weight",
 	pick: func(s *scratch) int {
-		lowest := s.verdicts[s.eligible[0]].Score
-		for _, i := range s.eligible[1:] {
-			lowest = min(lowest, s.verdicts[i].Score)
-		}
+		lowest, _ := extremes(s.scores)
 		limit := lowest
 		if t := s.route.spec.Params.Tolerance; t > 0 {
 			limit += float64(lowest * t)
 		}
 		var sum uint64
-		for place, i := range s.eligible {
-			if s.verdicts[i].Score > limit {
+		for place, v := range s.scores {
+			if v > limit {
 				s.shares[place] = 0
 			}
 			sum += s.shares[place]

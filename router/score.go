@@ -1,19 +1,28 @@
 package router
 
-// scorer gives every eligible candidate a score, the lower the better. Scores
-// are finite and not negative.
+import "slices"
+
+// scorer gives every eligible candidate a score, the lower the better, by its
+// place among them. Scores are finite and not negative.
 type scorer struct {
 	name, doc string
-	score     func(s *scratch)
+	score     func(s *scratch, out []float64)
 }
 
-// scorers lists every scorer, one line each.
-var scorers = [...]*scorer{
-	&loadScorer,
+// scorers lists what strategy multi_dimensional can combine: the scorers of
+// all other strategies.
+func scorers() []*scorer {
+	var list []*scorer
+	for _, st := range registry {
+		if st.scorer != nil && st.scorer != &combinedScorer && !slices.Contains(list, st.scorer) {
+			list = append(list, st.scorer)
+		}
+	}
+	return list
 }
 
 func findScorer(name string) *scorer {
-	for _, s := range scorers {
+	for _, s := range scorers() {
 		if s.name == name {
 			return s
 		}
@@ -22,21 +31,53 @@ func findScorer(name string) *scorer {
 }
 
 func scorerNames() []string {
-	names := make([]string, 0, len(scorers))
-	for _, s := range scorers {
+	var names []string
+	for _, s := range scorers() {
 		names = append(names, s.name)
 	}
+	slices.Sort(names)
 	return names
 }
 
-// loadScorer compares what would be at each pool, by weight.
-var loadScorer = scorer{
-	name: "load",
-	doc:  "(queued + running + 1) / weight",
-	score: func(s *scratch) {
-		for _, i := range s.eligible {
-			depth := max(s.loadOf(i).Depth, 0)
-			s.verdicts[i].Score = float64(int64(depth)+1) / s.route.compiled[i].weightF
+// measured scores by a measurement; one that is not known counts as the best
+// of those that are, so that it becomes known (I9).
+func (s *scratch) measured(out []float64, value func(s *scratch, st *Stats) float64) {
+	best := 0.0
+	for place, i := range s.eligible {
+		v := value(s, s.statsOf(i))
+		if !known(v) {
+			v = 0
+		} else if best == 0 || v < best {
+			best = v
 		}
-	},
+		out[place] = v
+	}
+	for place, v := range out {
+		if v == 0 {
+			out[place] = best
+		}
+	}
+}
+
+// extremes are the lowest and the highest of some scores. (The built-in min
+// and max of floats are slower: they mind NaN, which no score is.)
+func extremes(scores []float64) (lowest, highest float64) {
+	lowest, highest = scores[0], scores[0]
+	for _, v := range scores {
+		if v < lowest {
+			lowest = v
+		}
+		if v > highest {
+			highest = v
+		}
+	}
+	return lowest, highest
+}
+
+// resize makes a slice of n, in the memory of s if it is large enough.
+func resize(s []float64, n int) []float64 {
+	if cap(s) < n {
+		return make([]float64, n)
+	}
+	return s[:n]
 }

@@ -7,8 +7,22 @@ import (
 
 // registry lists every strategy, one line each.
 var registry = [...]*strategy{
+	&adaptiveWeights,
+	&consistentHashing,
+	&cost,
+	&geographic,
+	&healthBased,
+	&latency,
 	&leastConnections,
+	&multiDimensional,
+	&performance,
+	&powerOfTwo,
+	&priorityTiers,
+	&quality,
+	&random,
 	&roundRobin,
+	&throughput,
+	&timeBased,
 	&weightedRoundRobin,
 }
 
@@ -66,8 +80,12 @@ func (st *strategy) defaults(p *Params) {
 
 // choose scores and picks; someone is eligible.
 func (st *strategy) choose(s *scratch, out *Result) {
+	s.scores = resize(s.scores, len(s.eligible))
 	if st.scorer != nil {
-		st.scorer.score(s)
+		st.scorer.score(s, s.scores)
+		for place, i := range s.eligible {
+			s.verdicts[i].Score = s.scores[place]
+		}
 	}
 	s.shares = s.shares[:0]
 	for _, i := range s.eligible {

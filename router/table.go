@@ -35,6 +35,7 @@ type Route struct {
 	initial    []Verdict // with the reasons that depend on nothing
 	open       []int32   // candidates without such a reason
 	traits     traits
+	dimensions []dimension // of strategy multi_dimensional
 }
 
 // Candidate is a candidate of a compiled route.
