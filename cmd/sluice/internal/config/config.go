@@ -80,9 +80,9 @@ type Analytics struct {
 
 // Pool is one provider endpoint with its key, models, prices and limits.
 type Pool struct {
-	Name        string            `yaml:"name"`    // [A-Za-z0-9_-]{1,64}, unique
-	Adapter     string            `yaml:"adapter"` // one of [Sources].Adapters; default "openai"
-	Provider    string            `yaml:"provider"`
+	Name        string            `yaml:"name"`               // [A-Za-z0-9_-]{1,64}, unique
+	Adapter     string            `yaml:"adapter"`            // one of [Sources].Adapters; default "openai"
+	Provider    string            `yaml:"provider"`           // whose prices count; default: by base_url (the host, or "local"), or the adapter
 	BaseURL     string            `yaml:"base_url,omitempty"` // http(s), no query; adapter openai: default https://api.openai.com/v1
 	APIKey      Secret            `yaml:"api_key,omitempty"`
 	Models      Models            `yaml:"models"`      // offered names, in the order of the file
@@ -93,7 +93,7 @@ type Pool struct {
 	Tier        string            `yaml:"tier,omitempty"`
 	Labels      map[string]string `yaml:"labels,omitempty"`
 	Timeout     time.Duration     `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
-	IdleTimeout time.Duration     `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 2m
+	IdleTimeout time.Duration     `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
 	Simulated   *Simulated        `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
 }
 

@@ -40,11 +40,11 @@ const passwordVariable = "env:SLUICE_CLICKHOUSE_PASSWORD"
 
 func (p *Pool) setDefaults() {
 	p.Adapter, p.Weight, p.Concurrency = AdapterOpenAI, DefaultWeight, 16
-	p.Timeout, p.IdleTimeout = 10*time.Minute, 2*time.Minute
+	p.Timeout, p.IdleTimeout = 10*time.Minute, time.Minute
 }
 
 func (s *Simulated) setDefaults() {
-	s.Seed, s.OutputTokens = 1, TokenRange{Min: 16, Max: 64}
+	s.Seed, s.RetryAfter, s.OutputTokens = 1, time.Second, TokenRange{Min: 16, Max: 64}
 }
 
 func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
@@ -56,7 +56,7 @@ func (d *decoder) complete(c *Config, src Sources) {
 		c.Pools = append(simulatedPools(), providerPools(src)...)
 	}
 	for i := range c.Pools {
-		c.Pools[i].complete()
+		c.Pools[i].complete(src.ProviderOf)
 	}
 	if !d.given("routes") {
 		c.Routes = derivedRoutes(c.Pools, !d.given("pools"))
@@ -75,7 +75,7 @@ func (d *decoder) given(key string) bool {
 	return ok
 }
 
-func (p *Pool) complete() {
+func (p *Pool) complete(known func(string) string) {
 	switch p.Adapter {
 	case AdapterSimulated:
 		if p.Simulated == nil {
@@ -88,7 +88,7 @@ func (p *Pool) complete() {
 		}
 	}
 	if p.Provider == "" {
-		p.Provider = providerOf(p.Adapter, p.BaseURL)
+		p.Provider = providerOf(p.Adapter, p.BaseURL, known)
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 
 // Fault is one thing wrong with the configuration.
 type Fault struct {
-	Where string // file name, variable or flag; "default" for a value nobody gave
-	Line  int    // in the file; 0: none
-	Key   string // for example pools[0].weight
-	Value string // as written, shortened; "***" for a secret; empty: none
-	Bound string // what would be right
+	Where string `json:"where"`           // file name, variable or flag; "default" for a value nobody gave
+	Line  int    `json:"line,omitempty"`  // in the file; 0: none
+	Key   string `json:"key"`             // for example pools[0].weight
+	Value string `json:"value,omitempty"` // as written, shortened; "***" for a secret; empty: none
+	Bound string `json:"bound"`           // what would be right
 }
 
 // String is the fault as one line.

@@ -40,6 +40,12 @@ type Sources struct {
 	// Adapters are the names that a pool may give; none: those of the
 	// contract.
 	Adapters []string
+	// ProviderOf names the provider behind a base URL, "" if it is not known;
+	// nil knows none.
+	ProviderOf func(baseURL string) string
+	// Client leaves secrets that cannot be resolved unset instead of calling
+	// them faults: a client need not hold the keys of pools.
+	Client bool
 }
 
 // FromProcess are the sources of this process: its variables, and path and

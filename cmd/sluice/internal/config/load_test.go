@@ -24,7 +24,8 @@ func write(t *testing.T, text string) string {
 // load reads a configuration text with variables given as NAME=value.
 func load(t *testing.T, text string, environ ...string) (*Config, error) {
 	t.Helper()
-	return Load(Sources{Path: write(t, text), Environ: environ, Strategies: []string{"round_robin", "least_connections"}})
+	return Load(Sources{Path: write(t, text), Environ: environ, Strategies: []string{"round_robin", "least_connections"},
+		ProviderOf: func(u string) string { return map[string]string{"https://api.openai.com/v1": "openai"}[u] }})
 }
 
 func mustLoad(t *testing.T, text string, environ ...string) *Config {

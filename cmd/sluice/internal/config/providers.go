@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -15,7 +14,7 @@ type provider struct {
 	name     string // as the price table names it
 	variable string // usual name of its key variable
 	baseURL  string
-	models   []string // offered by default
+	models   []string // offered by default: a name, or name=upstream
 }
 
 // providers are the known ones. Models are a short list of current ones; any
@@ -33,7 +32,7 @@ func providers() []provider {
 		{"together", "TOGETHER_API_KEY", "https://api.together.xyz/v1",
 			[]string{"meta-llama/Llama-3.3-70B-Instruct-Turbo", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
 		{"fireworks", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1",
-			[]string{"accounts/fireworks/models/gpt-oss-120b", "accounts/fireworks/models/deepseek-v4-flash"}},
+			[]string{"gpt-oss-120b=accounts/fireworks/models/gpt-oss-120b", "deepseek-v4-flash=accounts/fireworks/models/deepseek-v4-flash"}},
 		{"openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1",
 			[]string{"openai/gpt-5.4-mini", "meta-llama/llama-3.3-70b-instruct"}},
 		{"xai", "XAI_API_KEY", "https://api.x.ai/v1",
@@ -54,7 +53,11 @@ func providerPools(src Sources) []Pool {
 		p := newPool(pr.name, AdapterOpenAI)
 		p.Provider, p.BaseURL, p.APIKey = pr.name, pr.baseURL, Secret{source: "env:" + pr.variable}
 		for _, m := range pr.models {
-			p.Models = append(p.Models, Model{Name: m, Upstream: m})
+			name, upstream, ok := strings.Cut(m, "=")
+			if !ok {
+				upstream = name
+			}
+			p.Models = append(p.Models, Model{Name: name, Upstream: upstream})
 		}
 		pools = append(pools, p)
 	}
@@ -78,7 +81,7 @@ func simulatedPools() []Pool {
 		p.Models = Models{{Name: model, Upstream: model, Price: &wire.Price{
 			Version: PriceVersion, Input: in, CacheRead: in / 10, CacheWrite: in, Output: out, Reasoning: out,
 		}}}
-		s.OutputTokens = TokenRange{Min: 16, Max: 96}
+		s.OutputTokens, s.RetryAfter = TokenRange{Min: 16, Max: 96}, time.Second
 		p.Simulated = &s
 		return p
 	}
@@ -92,22 +95,19 @@ func simulatedPools() []Pool {
 	}
 }
 
-// providerOf names the provider behind an adapter and address: a known one by
-// its host, "local" on this machine, otherwise the host itself.
-func providerOf(adapter, baseURL string) string {
-	if adapter != AdapterOpenAI {
-		return adapter
+// providerOf names the provider behind an adapter and address: one that known
+// knows by the address, "local" on this machine, otherwise the host itself.
+func providerOf(adapter, baseURL string, known func(string) string) string {
+	if known != nil && baseURL != "" {
+		if name := known(baseURL); name != "" {
+			return name
+		}
 	}
 	u, err := url.Parse(baseURL)
-	if err != nil || u.Hostname() == "" {
+	if adapter != AdapterOpenAI || err != nil || u.Hostname() == "" {
 		return adapter
 	}
 	host := strings.ToLower(u.Hostname())
-	for _, pr := range providers() {
-		if known, err := url.Parse(pr.baseURL); err == nil && known.Hostname() == host {
-			return pr.name
-		}
-	}
 	if loopback(host) {
 		return "local"
 	}
@@ -121,10 +121,4 @@ func loopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-// loopbackAddr is loopback for host:port.
-func loopbackAddr(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	return err == nil && loopback(host)
 }

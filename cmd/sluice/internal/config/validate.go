@@ -107,6 +107,8 @@ func (v *validator) resolve(s *Secret, key string, isURL bool) {
 	case err == nil:
 	case s.source == passwordVariable && key == "clickhouse.embedded.password":
 		*s = Secret{}
+	case v.src.Client:
+		s.value = ""
 	default:
 		o, _ := v.lookup(key)
 		o.text = ""

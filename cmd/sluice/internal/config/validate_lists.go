@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,19 +101,27 @@ func (v *validator) simulated(key string, p *Pool) {
 		v.bad(key, "", "needs adapter: simulated")
 		return
 	}
-	if s.TTFT < 0 || s.TTFT > time.Hour {
-		v.bad(key+".ttft", s.TTFT.String(), "must be from 0s to 1h")
+	v.duration(key+".ttft", s.TTFT, 0, time.Hour)
+	v.duration(key+".retry_after", s.RetryAfter, 0, time.Hour)
+	v.share(key+".tokens_per_second", s.TokensPerSecond, 1e9)
+	v.share(key+".error_share", s.ErrorShare, 1)
+	v.share(key+".cache_share", s.CacheShare, 1)
+	v.share(key+".reasoning_share", s.ReasoningShare, 1)
+	for i, e := range s.Errors {
+		v.oneOf(at(key+".errors", i), e, simulatedErrors())
 	}
-	if s.TokensPerSecond < 0 || s.TokensPerSecond > 1e9 {
-		v.bad(key+".tokens_per_second", fmt.Sprint(s.TokensPerSecond), "must be from 0 (all at once) to 1e9")
-	}
-	if s.ErrorShare < 0 || s.ErrorShare > 1 {
-		v.bad(key+".error_share", fmt.Sprint(s.ErrorShare), "must be from 0 to 1")
-	}
-	v.number(key+".output_tokens.min", s.OutputTokens.Min, 0, 1_000_000)
-	v.number(key+".output_tokens.max", s.OutputTokens.Max, 0, 1_000_000)
+	v.number(key+".max_concurrent", int64(s.MaxConcurrent), 0, 1e9)
+	v.number(key+".output_tokens.min", int64(s.OutputTokens.Min), 1, 1_000_000)
+	v.number(key+".output_tokens.max", int64(s.OutputTokens.Max), 1, 1_000_000)
 	if s.OutputTokens.Min > s.OutputTokens.Max {
-		v.bad(key+".output_tokens.max", fmt.Sprint(s.OutputTokens.Max), fmt.Sprintf("must not be below min (%d)", s.OutputTokens.Min))
+		v.bad(key+".output_tokens.max", strconv.Itoa(s.OutputTokens.Max), fmt.Sprintf("must not be below min (%d)", s.OutputTokens.Min))
+	}
+}
+
+// share checks a number from 0 to high.
+func (v *validator) share(key string, x, high float64) {
+	if x < 0 || x > high {
+		v.bad(key, fmt.Sprint(x), fmt.Sprintf("must be from 0 to %g", high))
 	}
 }
 

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/spf13/cobra"
+)
+
+// traceJob prints a job's whole history.
+func (g *globals) traceJob(cmd *cobra.Command, h *sdk.Handle) error {
+	a, err := h.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if g.json {
+		return printJSON(out, a)
+	}
+	if err := printState(out, a); err != nil {
+		return err
+	}
+	return printHistory(out, a.History)
+}
+
+// printHistory prints steps, each decision below the step that it led to.
+func printHistory(w io.Writer, steps []wire.Step) error {
+	for _, s := range steps {
+		if _, err := fmt.Fprintf(w, "\n%s  %s\n", localTime(s.At), clean(stepLine(&s))); err != nil {
+			return err
+		}
+		if s.Decision != nil && s.Outcome == "" {
+			if err := printDecision(w, s.Decision, "  "); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stepLine is one step for people.
+func stepLine(s *wire.Step) string {
+	line := string(s.Status)
+	if s.Reason != "" {
+		line += " (" + string(s.Reason) + ")"
+	}
+	if s.Until != "" {
+		line += " until " + localTime(s.Until)
+	}
+	if s.Attempt > 0 {
+		line += fmt.Sprintf(" · attempt %d at %s/%s", s.Attempt, s.Pool, s.Model)
+	}
+	if s.Worker != "" {
+		line += " by " + s.Worker
+	}
+	if s.Outcome != "" {
+		line += " · " + string(s.Outcome)
+	}
+	if s.Error != "" {
+		line += " · " + string(s.Error)
+	}
+	if s.Latency > 0 {
+		line += fmt.Sprintf(" · %d ms", s.Latency)
+		if s.TTFTMS > 0 {
+			line += fmt.Sprintf(", first token after %d ms", s.TTFTMS)
+		}
+	}
+	if u := s.Usage; u != nil && s.Outcome != "" {
+		line += fmt.Sprintf(" · %d tokens in, %d out · %s", u.Input+u.CacheRead+u.CacheWrite, u.Output+u.Reasoning, cost(s.Cost, s.Cost != nil))
+	}
+	return line
+}
+
+// printDecision prints what the router chose among, and why.
+func printDecision(w io.Writer, d *wire.Decision, indent string) error {
+	chosen := "none"
+	if d.Pool != "" {
+		chosen = d.Pool + "/" + d.Model
+	}
+	if _, err := fmt.Fprintf(w, "%sroute %s, %s: %s\n", indent, clean(d.Route), clean(d.Strategy), clean(chosen)); err != nil {
+		return err
+	}
+	t := newTable(indent, "POOL", "MODEL", ">WEIGHT", ">DEPTH", ">SCORE", "EXCLUDED")
+	for _, c := range d.Candidates {
+		mark := indent
+		if c.Pool == d.Pool && c.Model == d.Model && c.Excluded == "" {
+			mark = indent + "*"
+		}
+		t.row(mark, c.Pool, c.Model, strconv.Itoa(c.Weight), strconv.Itoa(c.Depth), strconv.FormatFloat(c.Score, 'g', 6, 64), c.Excluded)
+	}
+	return t.print(w)
+}
+
+// printLine prints a value as one line of JSON.
+func printLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

@@ -1,0 +1,44 @@
+// Command sluice is an async request broker for LLM inference: one binary
+// that runs every part (up, serve), and is a client of them (all else).
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/cli"
+	"github.com/sluicehq/sluice/workers/price"
+)
+
+func main() { os.Exit(run()) }
+
+// run gives the exit status. The first signal ends the command in good order,
+// the second one at once.
+func run() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // ends with run
+		for range 2 {
+			select {
+			case <-done:
+				return
+			case <-signals:
+				if ctx.Err() != nil {
+					fmt.Fprintln(os.Stderr, "ended at once")
+					os.Exit(1)
+				}
+				cancel()
+			}
+		}
+	}()
+	return cli.Run(ctx, cli.Deps{Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf}, os.Args[1:])
+}
