@@ -47,6 +47,13 @@ func serverOptions(t testing.TB) *server.Options {
 	}
 }
 
+// listening makes the server listen on loopback, on a port that it chooses
+// the first time.
+func listening(o *server.Options) *server.Options {
+	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
+	return o
+}
+
 // newServer starts a server with Sluice's streams, and no broker.
 func newServer(t testing.TB, opts *server.Options) *testBroker {
 	t.Helper()

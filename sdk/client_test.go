@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -71,37 +70,5 @@ func TestCancel(t *testing.T) {
 	}
 	if _, err := h.Cancel(t.Context()); CodeOf(err) != wire.CodeFinished {
 		t.Errorf("a second cancel gives %v", err)
-	}
-}
-
-func TestSubmitManyAndWaitMany(t *testing.T) {
-	c := newBroker(t).dial()
-	jobs := slices.Repeat([]Job{ask()}, 5000)
-	jobs[17].Body, jobs[17].ID = []byte("{"), "bad"
-	var handles []*Handle
-	for h, err := range c.SubmitMany(t.Context(), slices.Values(jobs)) {
-		if h.ID() == "bad" {
-			if CodeOf(err) != wire.CodeInvalidJSON {
-				t.Errorf("the bad job gives %v", err)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		handles = append(handles, h)
-	}
-	if len(handles) != len(jobs)-1 {
-		t.Fatalf("%d jobs submitted", len(handles))
-	}
-	seen := make(map[string]bool)
-	for r, err := range c.WaitMany(t.Context(), slices.Values(handles)) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[r.Job] = true
-	}
-	if len(seen) != len(handles) {
-		t.Errorf("%d of %d results", len(seen), len(handles))
 	}
 }

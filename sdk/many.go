@@ -68,6 +68,10 @@ func (c *Client) submitAsync(ctx context.Context, job *Job) submission {
 		s.err = e
 		return s
 	}
+	if c.isClosed() {
+		s.err = named(errClosed, id)
+		return s
+	}
 	s.msg = msg
 	for {
 		s.future, s.err = c.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))

@@ -28,6 +28,9 @@ func (c *Client) Submit(ctx context.Context, job Job) (*Handle, error) {
 
 // publish sends msg until it is acknowledged.
 func (c *Client) publish(ctx context.Context, msg *nats.Msg, id string) error {
+	if c.isClosed() {
+		return named(errClosed, id)
+	}
 	err := c.persist(ctx, func() error {
 		try, done := c.guard(ctx, msg.Subject)
 		defer done()
