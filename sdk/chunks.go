@@ -171,6 +171,7 @@ func (r *chunkReader) readLive(ctx context.Context) (hinted bool, err error) {
 			}
 		case <-r.l.ready:
 			if r.l.tookMiss() {
+				r.read = 0 // a restarted server may have made the stream anew
 				return false, r.catchUp(ctx)
 			}
 			return true, nil
@@ -210,7 +211,7 @@ func (r *chunkReader) takeLive(ctx context.Context, m *nats.Msg) error {
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
-		r.read = 0 // the stream may have been made anew, with numbers from 1
+		r.read = 0 // the stream may have been made anew, and count from 1
 	}
 	return r.truncated()
 }
@@ -238,11 +239,13 @@ func (r *chunkReader) give(c Chunk) error {
 	return nil
 }
 
-// catchUp yields what the stream holds. A gap inside it is left to the
-// caller: it shows in the next live chunk, or at the end.
+// catchUp yields what the stream holds after what has been read of it.
+// Whether that reaches far enough is for the caller to see, by the next live
+// chunk or at the end.
 func (r *chunkReader) catchUp(ctx context.Context) error {
 	c := r.h.c
 	var inner error
+	from, gap := r.read, false
 	err := c.readOn(ctx, c.subjects.Stream(wire.StreamChunks), c.subjects.Chunks(c.tenant, r.h.id),
 		func() uint64 { return r.read + 1 },
 		func(m jetstream.Msg, seq uint64) bool {
@@ -252,14 +255,20 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 				return true
 			}
 			if r.gap(&chunk) {
-				inner = r.truncated()
+				gap = true
 				return false
 			}
 			inner = r.give(chunk)
 			return inner == nil
 		})
-	if inner != nil {
+	switch {
+	case inner != nil:
 		return inner
+	case gap && from == 0:
+		return r.truncated()
+	case gap: // the stream was made anew, and its numbers mean nothing: read all
+		r.read = 0
+		return r.catchUp(ctx)
 	}
 	return err
 }
@@ -282,7 +291,7 @@ func (r *chunkReader) finish(ctx context.Context, last stored) error {
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
-		r.read = 0 // the stream may have been made anew, with numbers from 1
+		r.read = 0 // the stream may have been made anew, and count from 1
 	}
 	if last.Status != Succeeded {
 		return endError(r.h.id, last)
