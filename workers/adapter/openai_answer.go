@@ -127,10 +127,12 @@ type tally struct {
 	cacheRead, cacheWrite, reasoning int64
 }
 
-func (t *tally) add(usage []byte) {
+// add takes one report and reports whether it was not below an earlier one.
+func (t *tally) add(usage []byte) bool {
 	if jsonscan.Kind(usage) != '{' {
-		return
+		return false
 	}
+	before := *t
 	o := jsonscan.NewObject(usage)
 	for m, ok := o.Next(); ok; m, ok = o.Next() {
 		switch string(m.Key) {
@@ -151,6 +153,7 @@ func (t *tally) add(usage []byte) {
 			keepMax(&t.reasoning, jsonscan.Get(m.Value, "reasoning_tokens"))
 		}
 	}
+	return *t != before || !before.reported
 }
 
 func keepMax(to *int64, raw []byte) { *to = max(*to, jsonscan.Int(raw)) }

@@ -69,8 +69,9 @@ func (s *choiceStream) Event(_ string, data []byte) (Step, *Failure) {
 			}
 		case "usage":
 			if !jsonscan.Null(m.Value) {
-				s.usage = m.Value
-				s.tally.add(m.Value)
+				if s.tally.add(m.Value) || s.usage == nil {
+					s.usage = m.Value // the highest is the answer's
+				}
 			}
 		case "choices":
 			step.Content = s.addChoices(m.Value)

@@ -137,8 +137,11 @@ func (openAI) Classify(r Refusal) *Failure {
 	code := statusCode(r.Status, f)
 	v := VerdictOf(code)
 	wait := retryAfter(r)
-	if r.Status == 503 && wait > 0 {
+	switch {
+	case r.Status == 503 && wait > 0:
 		v = RetryLater
+	case code == wire.CodeTooLarge: // the limits of others differ
+		v = RetryElsewhere
 	}
 	if v != RetryLater {
 		wait = 0
@@ -169,10 +172,12 @@ func statusCode(status int, f fault) wire.Code {
 			return named
 		}
 		return wire.CodeRateLimited
-	case status == 498 || status >= 500 || status < 400:
+	case status == 409 || status == 425 || status == 498 || status >= 500 || status < 400:
 		return wire.CodeProviderError
 	case named != "":
 		return named
+	case status == 413:
+		return wire.CodeTooLarge
 	}
 	return wire.CodeProviderRefused
 }

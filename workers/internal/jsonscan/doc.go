@@ -10,5 +10,5 @@
 // # Invariants
 //
 //	I1  Any input ends the walk; none panics.
-//	I2  On valid JSON the walk sees exactly the members that encoding/json sees.
+//	I2  On valid JSON in valid UTF-8 the walk sees exactly the members that encoding/json sees.
 package jsonscan
