@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case "parent":
+		runParent()
 	default:
 		os.Exit(m.Run())
 	}

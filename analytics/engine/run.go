@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	chproto "github.com/ClickHouse/ch-go/proto"
 )
@@ -22,7 +23,7 @@ func (req *request) read(body io.Reader) (string, statement, io.Reader, error) {
 		src = io.MultiReader(strings.NewReader(req.sql+"\n"), body)
 	}
 	head := make([]byte, 0, 64<<10)
-	for limit := 64 << 10; ; limit *= 8 {
+	for limit := 64 << 10; ; limit *= 16 {
 		var full bool
 		var err error
 		if head, full, err = fill(head, src, min(limit, maxSQL+1)); err != nil {
@@ -32,7 +33,7 @@ func (req *request) read(body io.Reader) (string, statement, io.Reader, error) {
 		// only the statement before it has to be complete.
 		sql := string(head)
 		st := scanStatement(sql)
-		if st.kind == kindInsert {
+		if st.kind == kindInsert && (!full || st.dataPos < len(sql)) {
 			return sql[:st.dataPos], st, io.MultiReader(strings.NewReader(sql[st.dataPos:]), src), nil
 		}
 		if !full {
@@ -117,22 +118,39 @@ func (h *handler) insert(ctx context.Context, a *answer, sql string, st statemen
 	if err := h.upload(path, data); err != nil {
 		return err
 	}
-	s, err := h.core.acquire(ctx, a.req.scope)
+	s, err := h.acquire(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer h.core.release(s)
 	text := sql[:st.filePos] + "\nFROM INFILE " + quoteString(path) + " COMPRESSION 'none' " +
 		sql[st.filePos:st.formatPos] + " FORMAT " + st.format
-	// Not killed when the client goes away: like a server's, an insert that
-	// has arrived is carried out.
-	res := s.query(text, "Null", a.req.params)
+	res := h.carryOut(ctx, a, s, text, "Null")
 	defer res.free()
 	if err := res.err(); err != nil {
 		return err
 	}
 	a.begin(res.progress())
 	return a.end()
+}
+
+// acquire waits for a session. The body has been read by now, so the client's
+// connection is only watched from here on.
+func (h *handler) acquire(ctx context.Context, a *answer) (*session, error) {
+	_ = a.control.SetReadDeadline(time.Time{})
+	return h.core.acquire(ctx, a.req.scope)
+}
+
+// carryOut runs a statement that changes something. Like a server's, it goes
+// on when its client goes away; only the time-out and the end of the server
+// kill it.
+func (h *handler) carryOut(ctx context.Context, a *answer, s *session, sql, format string) *result {
+	until, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(h.work, until)
+	defer cancel()
+	var res *result
+	h.core.during(ctx, a.req.id, func() { res = s.query(sql, format, a.req.params) })
+	return res
 }
 
 func (h *handler) upload(path string, data io.Reader) error {
@@ -156,7 +174,7 @@ func (h *handler) upload(path string, data io.Reader) error {
 // stream sends a query's blocks as they come: Native has no beginning or end
 // that spans them.
 func (h *handler) stream(ctx context.Context, a *answer, sql string) error {
-	s, err := h.core.acquire(ctx, a.req.scope)
+	s, err := h.acquire(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -237,7 +255,7 @@ func (h *handler) outfile(ctx context.Context, a *answer, sql string, st stateme
 }
 
 func (h *handler) writeOutfile(ctx context.Context, a *answer, path, sql string, st statement) (progress, error) {
-	s, err := h.core.acquire(ctx, a.req.scope)
+	s, err := h.acquire(ctx, a)
 	if err != nil {
 		return progress{}, err
 	}
@@ -268,12 +286,12 @@ func afterFormat(sql string, st statement) string {
 
 // whole runs a statement whose answer is small.
 func (h *handler) whole(ctx context.Context, a *answer, sql string) error {
-	s, err := h.core.acquire(ctx, a.req.scope)
+	s, err := h.acquire(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer h.core.release(s)
-	res := s.query(sql, a.format, a.req.params)
+	res := h.carryOut(ctx, a, s, sql, a.format)
 	defer res.free()
 	if err := res.err(); err != nil {
 		return err

@@ -15,7 +15,7 @@ const (
 // begin, never what they mean. Positions are byte offsets.
 type statement struct {
 	kind      kind
-	end       int    // end of the statement, before a closing semicolon (insert: unused)
+	end       int    // end of the statement, before a closing semicolon (unused with data)
 	multiple  bool   // another statement follows
 	files     bool   // reads or writes a file of the server (INFILE, OUTFILE)
 	input     bool   // INSERT … SELECT … FROM input()
@@ -28,18 +28,20 @@ type statement struct {
 // token is a piece of SQL that is neither white space nor a comment.
 type token struct {
 	pos, end int
-	word     string // upper case, for a bare word
+	word     string // for a bare word; upper case if short
 	punct    byte   // for a single character
 }
 
 // scanner splits SQL into tokens with ClickHouse's lexical rules.
 type scanner struct {
-	src string
-	pos int
+	src  string
+	pos  int
+	last int // end of the last token
 }
 
 // next returns the next token, or false at the end.
 func (s *scanner) next() (token, bool) {
+	s.last = s.pos
 	s.skipSpace()
 	if s.pos >= len(s.src) {
 		return token{}, false
@@ -56,10 +58,18 @@ func (s *scanner) next() (token, bool) {
 		for s.pos < len(s.src) && (isWord(s.src[s.pos]) || s.src[s.pos] == '$') {
 			s.pos++
 		}
-		return token{pos: start, end: s.pos, word: strings.ToUpper(s.src[start:s.pos])}, true
+		return token{pos: start, end: s.pos, word: keyword(s.src[start:s.pos])}, true
 	}
 	s.pos++
 	return token{pos: start, end: s.pos, punct: c}, true
+}
+
+// keyword is word in upper case, if it may be one that matters here.
+func keyword(word string) string {
+	if len(word) > len("FUNCTION") {
+		return word
+	}
+	return strings.ToUpper(word)
 }
 
 func (s *scanner) skipSpace() {
@@ -154,26 +164,9 @@ func scanStatement(sql string) statement {
 
 // scanQuery reads a whole statement that carries no data, from where s is.
 func scanQuery(s *scanner) statement {
-	st := statement{}
-	top := s.topLevel(&st)
-	st.formatPos = st.end
-	for i, t := range top {
-		switch prev := before(top, i); {
-		case t.word == "OUTFILE" && prev.word == "INTO", t.word == "INFILE" && prev.word == "FROM":
-			st.files = true
-		case t.word == "INTO" && prev.word == "INSERT":
-			st.dataPos = t.end // WITH … INSERT INTO: not a query
-		case t.word == "FORMAT" && prev.punct != '.' && prev.punct != ',' && closesStatement(top[i+1:]):
-			st.format, st.formatPos = s.src[top[i+1].pos:top[i+1].end], t.pos
-		}
-	}
-	return st
-}
-
-// topLevel collects the tokens outside all brackets, up to the end of the
-// statement.
-func (s *scanner) topLevel(st *statement) []token {
-	var top []token
+	var st statement
+	var format formatClause
+	var prev token // the last one outside all brackets
 	depth := 0
 	for t, ok := s.next(); ok; t, ok = s.next() {
 		if t.punct == ';' && depth == 0 {
@@ -183,33 +176,67 @@ func (s *scanner) topLevel(st *statement) []token {
 			break
 		}
 		st.end = t.end
-		switch t.punct {
-		case '(', '[', '{':
-			depth++
-		case ')', ']', '}':
-			depth--
-		}
+		depth += t.nesting()
 		if t.word == "INPUT" && s.peek() == '(' {
 			st.input = true
 		}
-		if depth == 0 {
-			top = append(top, t)
+		if depth > 0 {
+			continue
 		}
+		switch {
+		case t.word == "OUTFILE" && prev.word == "INTO", t.word == "INFILE" && prev.word == "FROM":
+			st.files = true
+		case t.word == "INTO" && prev.word == "INSERT":
+			st.dataPos = t.end // WITH … INSERT INTO: not a query
+		}
+		format.next(prev, t)
+		prev = t
 	}
-	return top
+	st.formatPos = st.end
+	if format.state == formatNamed || format.state == formatSettings {
+		st.format, st.formatPos = s.src[format.name.pos:format.name.end], format.pos
+	}
+	return st
 }
 
-func before(top []token, i int) token {
-	if i == 0 {
-		return token{}
+// nesting is by how much a token changes the depth of brackets.
+func (t token) nesting() int {
+	switch t.punct {
+	case '(', '[', '{':
+		return 1
+	case ')', ']', '}':
+		return -1
 	}
-	return top[i-1]
+	return 0
 }
 
-// closesStatement tells whether what follows the word FORMAT is a name and
-// then nothing but settings: only then is it the clause.
-func closesStatement(rest []token) bool {
-	return len(rest) > 0 && rest[0].word != "" && (len(rest) == 1 || rest[1].word == "SETTINGS")
+// formatClause recognises FORMAT, a name and then nothing but settings: only
+// at the end of a statement is the word FORMAT a clause.
+type formatClause struct {
+	state int
+	pos   int
+	name  token
+}
+
+// The states of a formatClause: none seen, the word, the name, settings.
+const (
+	formatNone = iota
+	formatWord
+	formatNamed
+	formatSettings
+)
+
+func (f *formatClause) next(prev, t token) {
+	switch {
+	case f.state == formatWord && t.word != "":
+		f.state, f.name = formatNamed, t
+	case f.state == formatNamed && t.word == "SETTINGS":
+		f.state = formatSettings
+	case t.word == "FORMAT" && prev.punct != '.' && prev.punct != ',':
+		f.state, f.pos = formatWord, t.pos
+	case f.state != formatSettings:
+		f.state = formatNone
+	}
 }
 
 // peek is the next character that begins a token, 0 at the end.
@@ -225,19 +252,14 @@ func (s *scanner) peek() byte {
 func scanInsert(s *scanner) statement {
 	st := statement{}
 	t, ok := s.insertTarget()
+	st.end = s.last
 	depth := 0
 	for ; ok; t, ok = s.next() {
-		switch t.punct {
-		case '(':
-			depth++
-		case ')':
-			depth--
-		case ';':
-			if depth == 0 {
-				_, st.multiple = s.next()
-				return st
-			}
+		if t.punct == ';' && depth == 0 {
+			_, st.multiple = s.next()
+			return st
 		}
+		depth += t.nesting()
 		st.end = t.end
 		if depth > 0 {
 			continue

@@ -40,7 +40,6 @@ func Serve(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	defer core.close()
 	return serveHTTP(ctx, cfg, core, listener)
 }
 
@@ -65,7 +64,7 @@ func serveHTTP(ctx context.Context, cfg Config, core *core, listener net.Listene
 	work, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
 	server := &http.Server{
-		Handler:           &handler{cfg: cfg, core: core},
+		Handler:           &handler{cfg: cfg, core: core, work: work},
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    1 << 20,
@@ -83,7 +82,13 @@ func serveHTTP(ctx context.Context, cfg Config, core *core, listener net.Listene
 	case failed = <-served:
 		served <- failed
 	}
-	stop(work, server, cfg.StopWait, kill)
+	if stop(work, server, cfg.StopWait, kill) {
+		core.close()
+	} else {
+		// Closing it under a running statement would crash; the end of the
+		// process is as safe as a kill.
+		cfg.Log.Error("clickhouse engine: a statement does not end, the engine is left open")
+	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("engine: serve: %w", err)
 	}
@@ -91,25 +96,28 @@ func serveHTTP(ctx context.Context, cfg Config, core *core, listener net.Listene
 }
 
 // stop drains the server: first politely, then with the statements killed. It
-// returns when no handler runs any more, so that the engine may be closed.
-func stop(work context.Context, server *http.Server, wait time.Duration, kill context.CancelFunc) {
+// tells whether no handler runs any more, so that the engine may be closed.
+func stop(work context.Context, server *http.Server, wait time.Duration, kill context.CancelFunc) bool {
 	polite, cancel := context.WithTimeout(work, wait)
 	defer cancel()
 	if server.Shutdown(polite) == nil {
-		return
+		return true
 	}
 	kill()
 	final, cancelFinal := context.WithTimeout(context.WithoutCancel(work), wait+time.Second)
 	defer cancelFinal()
-	if server.Shutdown(final) != nil {
-		_ = server.Close()
+	if server.Shutdown(final) == nil {
+		return true
 	}
+	_ = server.Close()
+	return false
 }
 
 // handler is the endpoint.
 type handler struct {
 	cfg  Config
 	core *core
+	work context.Context // ends when the server kills what still runs
 }
 
 // ServeHTTP answers one request.
