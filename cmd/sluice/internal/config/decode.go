@@ -15,7 +15,8 @@ import (
 // maxNodes bounds what aliases may expand to.
 const maxNodes = 200_000
 
-// origin is where a value was given.
+// origin is where a value was given. The zero value stands for one that could
+// not be decoded: its fault is known, and validate has nothing to add.
 type origin struct {
 	where string
 	line  int
@@ -36,7 +37,7 @@ func (d *decoder) fault(o origin, key, value, bound string) {
 	if value != "" {
 		value = shown(key, value)
 	}
-	d.faults = append(d.faults, Fault{Where: o.where, Line: o.line, Key: key, Value: value, Bound: bound})
+	d.faults = append(d.faults, Fault{Where: o.where, Line: o.line, Key: shownKey(key), Value: value, Bound: bound})
 }
 
 func (d *decoder) origin(n *yaml.Node) origin {
@@ -132,6 +133,7 @@ type pair struct{ key, value *yaml.Node }
 func (d *decoder) pairs(key string, n *yaml.Node) []pair {
 	if n.Kind != yaml.MappingNode {
 		d.nodeFault(n, key, "must be a mapping of keys to values")
+		d.at[key] = origin{}
 		return nil
 	}
 	var own, merged []pair
@@ -214,6 +216,7 @@ func fieldNames(t reflect.Type) []string {
 func (d *decoder) list(key string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
 		d.nodeFault(n, key, "must be a list")
+		d.at[key] = origin{}
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), 0, len(n.Content))
@@ -278,7 +281,7 @@ func (d *decoder) price(key string, n *yaml.Node, v reflect.Value) {
 	for _, p := range d.pairs(key, n) {
 		rate, ok := fields[p.key.Value]
 		if !ok {
-			d.nodeFault(p.key, key, "unknown key"+hint(p.key.Value, names))
+			d.fault(d.origin(p.key), join(key, p.key.Value), "", "unknown key"+hint(p.key.Value, names))
 			continue
 		}
 		given[p.key.Value] = p.value.ShortTag() != "!!null"
@@ -345,13 +348,14 @@ func (d *decoder) scalar(key string, n *yaml.Node, v reflect.Value) {
 	d.note(key, n)
 	if n.Kind != yaml.ScalarNode {
 		d.nodeFault(n, key, "must be a single value")
+		d.at[key] = origin{}
 		return
 	}
 	before := reflect.ValueOf(v.Interface())
 	if bound := setScalar(n.Value, v); bound != "" {
 		d.nodeFault(n, key, bound)
 		v.Set(before)
-		d.at[key] = origin{} // validate has nothing to add to it
+		d.at[key] = origin{}
 	}
 }
 

@@ -53,7 +53,25 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-const maxShown = 60 // bytes of a value in a fault
+// Most bytes of a value and of a key in a fault.
+const (
+	maxShown = 60
+	maxKey   = 120
+)
+
+// shownKey is a key as a fault prints it. Keys of models and labels are free
+// text, which must not reach a terminal as it is.
+func shownKey(key string) string {
+	if len(key) > maxKey {
+		key = strings.ToValidUTF8(key[:maxKey], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, key)
+}
 
 // shown is a value as a fault prints it: quoted where it must be, shortened,
 // and masked when its key or its look says that it is a secret (I3).
@@ -86,7 +104,7 @@ func looksSecret(key, value string) bool {
 			return true
 		}
 	}
-	if strings.Contains(value, "@") && strings.Contains(value, ":") {
+	if strings.Contains(value, "@") && strings.Contains(value, ":") && !strings.Contains(value, ":"+mask+"@") {
 		return true
 	}
 	return strings.HasPrefix(value, "sk-") || opaque(value)

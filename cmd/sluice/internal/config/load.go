@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,8 @@ type Sources struct {
 	// nil knows none.
 	ProviderOf func(baseURL string) string
 	// Client leaves secrets that cannot be resolved unset instead of calling
-	// them faults: a client need not hold the keys of pools.
+	// them faults: a client need not hold the keys of pools. URLs are needed
+	// all the same.
 	Client bool
 }
 
@@ -119,7 +121,7 @@ func (src Sources) parse(path string, data []byte) (*Config, error) {
 	v := &validator{decoder: d, c: c, src: src}
 	v.run()
 	if len(d.faults) > 0 {
-		slices.SortStableFunc(d.faults, func(a, b Fault) int { return a.Line - b.Line })
+		slices.SortStableFunc(d.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, strings.Compare(a.Key, b.Key)) })
 		return nil, d.faults
 	}
 	return c, nil

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 	"go.yaml.in/yaml/v3"
@@ -11,18 +13,22 @@ import (
 // Redacted is the whole configuration as YAML, defaults included, with every
 // secret as "***".
 func (c *Config) Redacted() (string, error) {
-	b, err := yaml.Marshal(c)
-	if err != nil {
+	var b strings.Builder
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := errors.Join(enc.Encode(c), enc.Close()); err != nil {
 		return "", fmt.Errorf("encode the configuration: %w", err)
 	}
-	return string(b), nil
+	return b.String(), nil
 }
 
 // scalarNode is a YAML scalar; the encoder quotes text where it must.
 func scalarNode(text string, number bool) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	if number {
-		n.Tag = "!!float"
+		if n.Tag = "!!int"; strings.Contains(text, ".") {
+			n.Tag = "!!float"
+		}
 	}
 	return n
 }

@@ -77,7 +77,7 @@ func (u URL) String() string {
 
 func maskURL(raw string) string {
 	p, err := url.Parse(raw)
-	if err != nil || p.Opaque != "" {
+	if err != nil || p.Scheme == "" || p.Host == "" {
 		return mask
 	}
 	out := p.Scheme + "://"

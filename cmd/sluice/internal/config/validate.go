@@ -48,7 +48,8 @@ func (v *validator) bad(key, value, bound string) {
 	v.fault(o, key, value, bound)
 }
 
-// lookup finds where a key, or else the nearest key around it, was given.
+// lookup finds where a key, or else the nearest key around it, was given;
+// exact is true also below something that could not be decoded.
 func (v *validator) lookup(key string) (o origin, exact bool) {
 	o, exact = v.at[key]
 	for near := key; !exact; {
@@ -57,9 +58,9 @@ func (v *validator) lookup(key string) (o origin, exact bool) {
 			return origin{where: "default"}, false
 		}
 		near = near[:i]
-		if up, ok := v.at[near]; ok && up.where != "" {
+		if up, ok := v.at[near]; ok {
 			up.text = ""
-			return up, false
+			return up, up.where == ""
 		}
 	}
 	return o, exact
@@ -107,7 +108,7 @@ func (v *validator) resolve(s *Secret, key string, isURL bool) {
 	case err == nil:
 	case s.source == passwordVariable && key == "clickhouse.embedded.password":
 		*s = Secret{}
-	case v.src.Client:
+	case v.src.Client && !isURL:
 		s.value = ""
 	default:
 		o, _ := v.lookup(key)
@@ -168,7 +169,10 @@ func (v *validator) urls(key string, u URL, schemes ...string) {
 		p, err := url.Parse(strings.TrimSpace(one))
 		if err != nil || p.Hostname() == "" || !slices.Contains(schemes, p.Scheme) {
 			o, _ := v.lookup(key)
-			v.fault(o, key, "", fmt.Sprintf("%s must be %s://host:port", maskURL(one), strings.Join(schemes, ":// or ")))
+			if o.text = maskURL(strings.TrimSpace(one)); !u.s.literal() {
+				o.text = mask
+			}
+			v.fault(o, key, o.text, "must be "+strings.Join(schemes, ":// or ")+"://host:port")
 		}
 	}
 }

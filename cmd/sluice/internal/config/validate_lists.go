@@ -87,7 +87,9 @@ func (v *validator) models(key string, models Models) {
 	}
 	for _, m := range models {
 		v.text(key+"."+m.Name, m.Name, 1, 256)
-		v.text(key+"."+m.Name+".upstream", m.Upstream, 1, 256)
+		if m.Upstream != m.Name {
+			v.text(key+"."+m.Name+".upstream", m.Upstream, 1, 256)
+		}
 	}
 }
 
@@ -126,6 +128,9 @@ func (v *validator) share(key string, x, high float64) {
 }
 
 func (v *validator) routes() {
+	if !v.given("routes") && len(v.faults) > 0 {
+		return // made of pools that may be at fault themselves
+	}
 	if len(v.c.Routes) == 0 {
 		v.bad("routes", "", "must have at least one route; without the key there is one for each offered model")
 	}
@@ -152,6 +157,7 @@ func (v *validator) candidates(key string, cands []Candidate) {
 		pool := v.c.Pool(c.Pool)
 		switch {
 		case pool == nil:
+			sum++ // whatever its weight is
 			v.bad(k+".pool", c.Pool, "is no pool: there are "+strings.Join(v.poolNames(), ", "))
 		case c.Model == "":
 			v.bad(k+".model", "", fmt.Sprintf("is needed: pool %s offers %s", c.Pool, strings.Join(pool.Models.names(), ", ")))
@@ -181,7 +187,9 @@ func (m Models) names() []string {
 func (v *validator) poolNames() []string {
 	var names []string
 	for _, p := range v.c.Pools {
-		names = append(names, p.Name)
+		if p.Name != "" && !slices.Contains(names, p.Name) {
+			names = append(names, p.Name)
+		}
 	}
 	return names
 }
