@@ -20,6 +20,7 @@ func benchFixture(b testing.TB, strategy string, n int) *fixture {
 	}
 	f := newFixture(b, pools, spec)
 	f.in.Meta.Affinity, f.in.Meta.Region = "user-1", "us-east"
+	f.in.Now = 1e18
 	for i := range f.load {
 		f.load[i] = Load{
 			Depth:    int32(mix(uint64(i)) % 64),

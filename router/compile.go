@@ -66,8 +66,21 @@ func normalised(r *RouteSpec) RouteSpec {
 		}
 		return strings.Compare(a.Model, b.Model)
 	})
+	for i := range s.Candidates {
+		c := &s.Candidates[i]
+		if c.Price != nil {
+			price := *c.Price
+			c.Price = &price
+		}
+		if c.Schedule != nil {
+			c.Schedule = &Schedule{Location: c.Schedule.Location, Windows: slices.Clone(c.Schedule.Windows)}
+		}
+	}
 	s.Require = slices.Clone(r.Require)
 	s.Params.Nearness = maps.Clone(r.Params.Nearness)
+	for from, near := range s.Params.Nearness { // in any order: each is cloned
+		s.Params.Nearness[from] = slices.Clone(near)
+	}
 	if s.Params.OutputTokens == 0 {
 		s.Params.OutputTokens = 512
 	}

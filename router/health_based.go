@@ -6,7 +6,6 @@ var healthBased = strategy{
 		Name:    "health_based",
 		Summary: "by turns in proportion to weight × the square of the success rate",
 		Weights: "share, times the square of the success rate",
-		Smooth:  false,
 	},
 	scorer: &healthScorer,
 	picker: smoothPicker,

@@ -3,10 +3,11 @@ package router
 // multiDimensional weighs any scorers against each other.
 var multiDimensional = strategy{
 	doc: StrategyDoc{
-		Name:    "multi_dimensional",
-		Summary: "the lowest sum of scores, each scaled to 0 (best) to 1 (worst of the eligible) and weighted",
-		Weights: "share among those within the tolerance of the best",
-		Params:  []string{"scorers", "tolerance", "explore"},
+		Name:      "multi_dimensional",
+		Summary:   "the lowest sum of scores, each scaled to 0 (best) to 1 (worst of the eligible) and weighted",
+		Weights:   "share among those within the tolerance of the best",
+		Params:    []string{"scorers", "tolerance", "explore"},
+		LoadAware: true,
 	},
 	scorer:  &combinedScorer,
 	picker:  bestPicker,

@@ -93,7 +93,7 @@ type CandidateSpec struct {
 type Schedule struct {
 	// Location is the time zone; nil: UTC. Schedules of one zone should share
 	// the pointer: they are then looked at together.
-	Location *time.Location
+	Location *time.Location `json:"-"`
 	Windows  []Hours
 }
 

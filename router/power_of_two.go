@@ -4,9 +4,10 @@ package router
 // moment old then do not all run to the same pool.
 var powerOfTwo = strategy{
 	doc: StrategyDoc{
-		Name:    "power_of_two",
-		Summary: "of two random candidates, the one with the lower peak latency times jobs there",
-		Weights: "probability to be one of the two, and divides the depth",
+		Name:      "power_of_two",
+		Summary:   "of two random candidates, the one with the lower peak latency times jobs there",
+		Weights:   "probability to be one of the two, and divides the depth",
+		LoadAware: true,
 	},
 	scorer: &peakScorer,
 	picker: twoPicker,

@@ -38,6 +38,9 @@ type StrategyDoc struct {
 	// was measured; Smooth that this holds exactly for every sum-of-weights
 	// decisions in a row.
 	Shares, Smooth bool
+	// LoadAware says that depths are compared, so that weights show in what
+	// is at the pools and not in each decision.
+	LoadAware bool
 }
 
 // Strategies describes every strategy, sorted by name.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -75,6 +76,8 @@ func NewTable(pools []Pool, routes []RouteSpec) (*Table, error) {
 
 func (t *Table) addPool(i int, f faults) {
 	p := &t.pools[i]
+	p.Labels, p.Endpoints = maps.Clone(p.Labels), slices.Clone(p.Endpoints)
+	p.Tenants, p.TenantTiers = slices.Clone(p.Tenants), slices.Clone(p.TenantTiers)
 	f = f.at("pools[%s]", p.Name)
 	_, twice := t.index[p.Name]
 	f.check(p.Name != "", ".name", i, "a name")
