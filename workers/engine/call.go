@@ -157,7 +157,7 @@ func readAll(src io.Reader, limit int, hint int64) ([]byte, error) {
 func (r *call) refused(ctx context.Context, w *watch, resp *http.Response) {
 	w.allow(r.e.cfg.IdleTimeout, errIdle)
 	body, err := readAll(resp.Body, maxRefusal, resp.ContentLength)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) != errIdle { // a status alone says enough
 		r.broken(ctx, err, wire.CodeConnection)
 		return
 	}

@@ -70,10 +70,11 @@ func New(cfg Config) (*Endpoint, error) {
 		return nil, err
 	}
 	codec, _ := adapter.Lookup(cfg.Adapter)
-	base, err := url.Parse(strings.TrimRight(cfg.BaseURL, "/"))
+	base, err := url.Parse(cfg.BaseURL)
 	if err != nil {
 		return nil, err
 	}
+	base.Path = strings.TrimRight(base.Path, "/")
 	e := &Endpoint{cfg: cfg, codec: codec, base: base, transport: cfg.Transport, close: func() {}}
 	if e.transport == nil {
 		t := newTransport()
