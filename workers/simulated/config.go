@@ -73,11 +73,11 @@ func (c Config) withDefaults() Config {
 	if c.RetryAfter == 0 {
 		c.RetryAfter = time.Second
 	}
+	if c.MinTokens == 0 && c.MaxTokens == 0 {
+		c.MaxTokens = 64
+	}
 	if c.MinTokens == 0 {
-		c.MinTokens = min(16, max(c.MaxTokens, 1))
-		if c.MaxTokens == 0 {
-			c.MaxTokens = 64
-		}
+		c.MinTokens = min(16, c.MaxTokens)
 	}
 	if c.MaxTokens == 0 {
 		c.MaxTokens = max(64, c.MinTokens)
