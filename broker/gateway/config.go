@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Config says what a Gateway serves and where. Conn must be set.
+type Config struct {
+	// Listen is the address of the listener. Defaults to 127.0.0.1:8080.
+	Listen string
+
+	// Conn carries every job. Where tenants are configured on NATS too, it
+	// must be allowed to act for all of them. The gateway never closes it.
+	Conn *nats.Conn
+
+	// Subjects is the prefix that the broker was configured with.
+	Subjects wire.Subjects
+
+	// Tenants are those with a key. None: no key is asked for, and the header
+	// Sluice-Tenant names the tenant, "default" if it is missing.
+	Tenants []Tenant
+
+	// Models are the routes that /v1/models lists. Defaults to none.
+	Models func() []string
+
+	// Ready says why the process cannot take jobs now. Defaults to: it can,
+	// while Conn is connected.
+	Ready func() error
+
+	// Logger gets what an operator can act on; never a key, a prompt or an
+	// answer. Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// MaxBody is the most bytes of a request's body. Defaults to, and is at
+	// most, wire.MaxBody.
+	MaxBody int64
+
+	// MaxInFlight is the most requests for an answer at a time; more are
+	// refused with 503. Defaults to 16384.
+	MaxInFlight int
+
+	// HeartbeatInterval is after how long a silent stream gets a comment, so
+	// that no proxy takes it for dead. Defaults to 15 seconds.
+	HeartbeatInterval time.Duration
+
+	// BodyTimeout bounds the reading of a request's body. Defaults to a minute.
+	BodyTimeout time.Duration
+
+	// WriteTimeout is how long a client may take none of an answer's bytes
+	// before it counts as gone. Defaults to a minute.
+	WriteTimeout time.Duration
+
+	// StopTimeout is how long requests under way may go on once Run's context
+	// has ended. Defaults to 10 seconds.
+	StopTimeout time.Duration
+}
+
+// Tenant is a tenant and the key that proves it.
+type Tenant struct{ Name, Key string }
+
+// withDefaults is the configuration with every zero value filled in.
+func (c Config) withDefaults() Config {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8080"
+	}
+	if c.Models == nil {
+		c.Models = func() []string { return nil }
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.MaxBody <= 0 || c.MaxBody > wire.MaxBody {
+		c.MaxBody = wire.MaxBody
+	}
+	if c.MaxInFlight <= 0 {
+		c.MaxInFlight = 16384
+	}
+	for d, def := range map[*time.Duration]time.Duration{
+		&c.HeartbeatInterval: 15 * time.Second, &c.BodyTimeout: time.Minute,
+		&c.WriteTimeout: time.Minute, &c.StopTimeout: 10 * time.Second,
+	} {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	return c
+}
+
+// check reports every fault of the configuration at once.
+func (c *Config) check() error {
+	var faults []error
+	if c.Conn == nil {
+		faults = append(faults, errors.New("Conn is missing"))
+	}
+	names := map[string]bool{}
+	for _, t := range c.Tenants {
+		if !wire.ValidName(t.Name) || names[t.Name] {
+			faults = append(faults, fmt.Errorf("tenant %.80q must match [A-Za-z0-9_-]{1,64} and be there once", t.Name))
+		}
+		if t.Key == "" {
+			faults = append(faults, fmt.Errorf("tenant %.80q has no key", t.Name))
+		}
+		names[t.Name] = true
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("gateway: %w", errors.Join(faults...))
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// events writes server-sent events. What is written is flushed by a goroutine
+// of its own, so a burst of events costs one packet, and a lone one does not
+// wait. It also sends the heartbeats.
+type events struct {
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	endpoint wire.Endpoint
+	every    time.Duration // between heartbeats
+	patience time.Duration // for one write
+
+	dirty chan struct{} // something is to be flushed; has room for one signal
+	stop  chan struct{}
+	all   sync.WaitGroup
+
+	mu    sync.Mutex
+	buf   []byte
+	began bool // the header is out
+	quiet bool // nothing was written since the last beat
+	err   error
+}
+
+// newEvents starts the stream's goroutine, which ends in close. Nothing is
+// sent before the first event or heartbeat.
+func (g *Gateway) newEvents(c *call) *events {
+	s := &events{
+		w: c.w, rc: http.NewResponseController(c.w), endpoint: c.endpoint,
+		every: g.cfg.HeartbeatInterval, patience: g.cfg.WriteTimeout,
+		dirty: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	s.all.Go(s.run)
+	return s
+}
+
+// run flushes and keeps the connection from looking dead.
+func (s *events) run() {
+	beat := time.NewTicker(s.every)
+	defer beat.Stop()
+	for {
+		select {
+		case <-s.dirty:
+			s.mu.Lock()
+			s.flush()
+			s.mu.Unlock()
+		case <-beat.C:
+			s.beat()
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+func (s *events) beat() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quiet {
+		s.write([]byte(": ping\n\n"))
+		s.flush()
+	}
+	s.quiet = true
+}
+
+// event sends the data of one event; false: the client takes no more.
+func (s *events) event(data []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = appendEvent(s.buf[:0], s.endpoint, data)
+	s.write(s.buf)
+	s.quiet = false
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+	return s.err == nil
+}
+
+// write puts b into the response's buffer. The caller holds mu.
+func (s *events) write(b []byte) {
+	if s.err != nil {
+		return
+	}
+	if !s.began {
+		s.began = true
+		h := s.w.Header()
+		h.Set("Content-Type", "text/event-stream; charset=utf-8")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no")
+		s.w.WriteHeader(http.StatusOK)
+	}
+	_, s.err = s.w.Write(b)
+}
+
+// flush sends what is buffered. The caller holds mu.
+func (s *events) flush() {
+	if s.err != nil {
+		return
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.patience)) // not every writer has one
+	s.err = s.rc.Flush()
+}
+
+// close ends the stream, with f as its last event if the header is out
+// already, and reports whether it is.
+func (s *events) close(f *wire.Error) (began bool) {
+	close(s.stop)
+	s.all.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began && f != nil {
+		s.write(appendError(nil, s.endpoint, f))
+	}
+	if s.began {
+		s.flush()
+	}
+	_ = s.rc.SetWriteDeadline(time.Time{}) // the connection may carry another request
+	return s.began
+}
+
+// appendEvent frames the data of one event. The endpoints whose events have
+// names repeat them in the data's field type.
+func appendEvent(b []byte, e wire.Endpoint, data []byte) []byte {
+	if e == wire.Responses || e == wire.Messages {
+		if name := eventName(data); name != "" {
+			b = append(append(append(b, "event: "...), name...), '\n')
+		}
+	}
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		b = append(append(append(b, "data: "...), line...), '\n')
+	}
+	return append(b, '\n')
+}
+
+// eventName is the value of the data's field type.
+func eventName(data []byte) string {
+	var o struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(data, &o) != nil || !wire.ValidName(string(bytes.ReplaceAll([]byte(o.Type), []byte("."), []byte("_")))) {
+		return ""
+	}
+	return o.Type
+}
+
+// appendError frames an error as the endpoint's provider does inside a stream.
+func appendError(b []byte, e wire.Endpoint, f *wire.Error) []byte {
+	x := refusalOf(f.Code, 0)
+	if e == wire.Responses {
+		o := newErrorObject(f, x)
+		return appendEvent(b, e, mustJSON(map[string]any{
+			"type": "error", "code": o.Code, "message": o.Message, "param": o.Param,
+		}))
+	}
+	return appendEvent(b, e, errorBody(e, f, x))
+}

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Gateway serves HTTP. Make one with New; then either Run it, or give its
+// Handler to a server of your own and Close it at the end.
+type Gateway struct {
+	cfg     Config
+	fault   error // of the configuration
+	tenants *tenants
+	clients *clients
+	ledger  *ledger.Ledger
+	handler http.Handler
+
+	flying   atomic.Int64 // requests for an answer under way
+	stopping atomic.Bool
+	addr     atomic.Value // string
+}
+
+// New makes a Gateway; it does no I/O. A fault in the configuration is what
+// Run returns.
+func New(cfg Config) *Gateway {
+	g := &Gateway{cfg: cfg.withDefaults(), fault: cfg.check()}
+	g.tenants = newTenants(cfg.Tenants)
+	g.cfg.Tenants = nil // their hashes are kept, not their keys
+	g.clients = newClients(cfg.Conn, cfg.Subjects)
+	if cfg.Conn != nil {
+		js, err := jetstream.New(cfg.Conn)
+		g.fault = errors.Join(g.fault, err)
+		g.ledger = ledger.New(js, cfg.Subjects)
+	}
+	g.handler = g.routes()
+	return g
+}
+
+// Handler is the gateway as an HTTP handler.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// Addr is where Run listens, "" before it does.
+func (g *Gateway) Addr() string {
+	s, _ := g.addr.Load().(string)
+	return s
+}
+
+// Close ends what Handler opened. Run does it itself. Requests under way fail.
+func (g *Gateway) Close() {
+	g.stopping.Store(true)
+	g.clients.close()
+}
+
+// Run listens and serves until ctx ends, then lets requests under way go on
+// for Config.StopTimeout, cuts off the others and returns nil. An error means
+// that it could not start, or that the listener broke.
+func (g *Gateway) Run(ctx context.Context) error {
+	if g.fault != nil {
+		return g.fault
+	}
+	defer g.Close()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("gateway: %w; is another process using http.listen?", err)
+	}
+	g.addr.Store(l.Addr().String())
+	return g.Serve(ctx, l)
+}
+
+// Serve is Run on a listener that is open already; it closes it.
+func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	srv := &http.Server{
+		Handler: g.handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }() // ends by Shutdown or Close below
+	select {
+	case err := <-done:
+		return fmt.Errorf("gateway: %w", err)
+	case <-ctx.Done():
+	}
+	g.stopping.Store(true)
+	g.shutdown(srv, cut)
+	<-done
+	return nil
+}
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+	cutTimeout    = 3 * time.Second // for answering requests that are cut off
+)
+
+// shutdown takes no more requests, waits for those under way, then cuts off.
+func (g *Gateway) shutdown(srv *http.Server, cut context.CancelCauseFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.StopTimeout)
+	defer cancel()
+	if srv.Shutdown(ctx) == nil {
+		return
+	}
+	cut(errStopping)
+	ctx, cancel = context.WithTimeout(context.Background(), cutTimeout)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		g.cfg.Logger.Warn("requests cut off", "in_flight", g.flying.Load())
+		_ = srv.Close()
+	}
+}
+
+// enter counts a request for an answer in, unless there are too many.
+func (g *Gateway) enter() bool {
+	if g.flying.Add(1) > int64(g.cfg.MaxInFlight) {
+		g.flying.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *Gateway) leave() { g.flying.Add(-1) }
+
+// routes is every path that the gateway knows.
+func (g *Gateway) routes() http.Handler {
+	mux := http.NewServeMux()
+	for _, e := range []wire.Endpoint{wire.ChatCompletions, wire.Completions, wire.Embeddings, wire.Responses, wire.Messages} {
+		mux.Handle(string(e), method(e, http.MethodPost, g.serveCall(e)))
+	}
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+// method lets one method through.
+func method(e wire.Endpoint, name string, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == name || r.Method == http.MethodHead && name == http.MethodGet {
+			h(w, r)
+			return
+		}
+		w.Header().Set("Allow", name)
+		refuse(w, e, wire.Errorf(codeMethod, "", "not allowed to %s on %s: use %s", printMethod(r), r.URL.Path, name), 0)
+	}
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	refuse(w, "", wire.Errorf(codeUnknownURL, "", "unknown URL: %s %.200s", printMethod(r), r.URL.Path), 0)
+}
+
+// printMethod bounds what a client can make us repeat.
+func printMethod(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }

@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Headers of requests beside those of the contract's section 2.
+const (
+	headerIdempotency = "Idempotency-Key" // the job ID, in HTTP's words
+	headerClass       = "Sluice-Class"    // defaults to interactive
+	headerKeep        = "Sluice-Keep"     // "true": the job goes on without its client
+)
+
+// request is a client's wish, checked.
+type request struct {
+	job   sdk.Job
+	meta  wire.Meta
+	named bool // the client chose the ID, and may come back for it
+	keep  bool // the client wants the job to go on without it
+	usage bool // the client wants the usage chunk of a stream
+}
+
+// options are the fields of a body that the gateway itself acts on. What does
+// not fit is left to wire.ParseJob and the provider.
+type options struct {
+	Background    bool `json:"background"`
+	StreamOptions struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+}
+
+// parse makes a request of what a client sent. It applies wire.ParseJob, so it
+// refuses exactly what the broker would.
+func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.Time) (*request, *wire.Error) {
+	id, named := jobID(tenant, h)
+	header := map[string][]string{wire.HeaderEndpoint: {string(e)}}
+	for name, v := range h {
+		if name == "Traceparent" {
+			header[wire.HeaderTrace] = v
+		} else if strings.HasPrefix(name, "Sluice-") && name != wire.HeaderEndpoint && name != wire.HeaderJobID {
+			header[name] = v
+		}
+	}
+	if named {
+		header[wire.HeaderJobID] = []string{id}
+	}
+	class := wire.Interactive
+	if c := h.Get(headerClass); c != "" {
+		if class = wire.Class(c); !class.Valid() {
+			return nil, wire.Errorf(wire.CodeInvalidHeader, headerClass, "the header %s must be interactive, standard or batch", headerClass)
+		}
+	}
+	keep, err := flag(h, headerKeep)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := wire.ParseJob(tenant, class, header, body, 0, now)
+	if err != nil {
+		return nil, err
+	}
+	r := &request{meta: parsed.Meta, named: named, keep: keep}
+	r.meta.ID = id
+	var o options
+	if parsed.Stream || bytes.Contains(body, []byte(`"background"`)) {
+		_ = json.Unmarshal(body, &o) // see options
+	}
+	if r.usage = o.StreamOptions.IncludeUsage; o.Background && e == wire.Responses {
+		return nil, wire.Errorf(codeNotImplemented, "background", "responses in the background are not served here yet: leave background out")
+	}
+	r.job = jobOf(&r.meta, body)
+	return r, nil
+}
+
+// jobOf is the job that m describes, for the SDK.
+func jobOf(m *wire.Meta, body []byte) sdk.Job {
+	j := sdk.Job{
+		ID: m.ID, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Affinity: m.Affinity, Region: m.Region,
+		MaxCost: m.MaxCost, Webhook: m.Webhook, Batch: m.Batch, Labels: m.Labels, Traceparent: m.Trace,
+	}
+	if m.Deadline != 0 {
+		j.Deadline = time.Unix(0, m.Deadline)
+	}
+	if m.NotBefore != 0 {
+		j.NotBefore = time.Unix(0, m.NotBefore)
+	}
+	return j
+}
+
+// jobID is the ID that the client chose, "" if it did not. An Idempotency-Key
+// that cannot be a job ID stands for one that it always gives.
+func jobID(tenant string, h http.Header) (id string, named bool) {
+	if id = h.Get(wire.HeaderJobID); id != "" {
+		return id, true
+	}
+	key := h.Get(headerIdempotency)
+	switch {
+	case key == "":
+		return "", false
+	case wire.ValidName(key) && !wire.IsAutoID(key):
+		return key, true
+	}
+	sum := sha256.Sum256([]byte(tenant + "\x00" + key))
+	return "key-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))[:52], true
+}
+
+// flag reads a header that is true or false.
+func flag(h http.Header, name string) (bool, *wire.Error) {
+	switch h.Get(name) {
+	case "", "false", "0":
+		return false, nil
+	case "true", "1":
+		return true, nil
+	}
+	return false, wire.Errorf(wire.CodeInvalidHeader, name, "the header %s must be true or false", name)
+}
+
+// readBody reads the whole body (I1), within its bounds of size and time.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Error) {
+	limit := g.cfg.MaxBody
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, wire.Errorf(codeEncoding, "Content-Encoding", "the body must not be compressed")
+	}
+	// A recorder of a test has no deadlines, which is no harm.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	var buf bytes.Buffer
+	if r.ContentLength > 0 {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := io.Copy(&buf, http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge(limit)
+	case err != nil:
+		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body broke off")
+	}
+	return buf.Bytes(), nil
+}
+
+func tooLarge(limit int64) *wire.Error {
+	return wire.Errorf(wire.CodeTooLarge, "", "the body has more than the %d bytes that a request may have", limit)
+}

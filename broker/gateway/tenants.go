@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// headerTenant names the tenant where no keys are configured.
+const headerTenant = "Sluice-Tenant"
+
+// defaultTenant is whose job it is when nothing says so.
+const defaultTenant = "default"
+
+// tenants knows who may come in. It keeps salted hashes, not keys (I6).
+type tenants struct {
+	salt [sha256.Size]byte
+	list []hashedTenant
+}
+
+type hashedTenant struct {
+	name string
+	hash [sha256.Size]byte
+}
+
+func newTenants(list []Tenant) *tenants {
+	t := &tenants{}
+	_, _ = rand.Read(t.salt[:]) // never fails
+	for _, x := range list {
+		t.list = append(t.list, hashedTenant{name: x.Name, hash: t.hash(x.Key)})
+	}
+	return t
+}
+
+func (t *tenants) hash(key string) [sha256.Size]byte {
+	return sha256.Sum256(append(t.salt[:], key...))
+}
+
+// open reports whether no key is asked for.
+func (t *tenants) open() bool { return len(t.list) == 0 }
+
+// of is the tenant that a request comes from.
+func (t *tenants) of(r *http.Request) (string, *wire.Error) {
+	if t.open() {
+		name := r.Header.Get(headerTenant)
+		if name == "" {
+			return defaultTenant, nil
+		}
+		if !wire.ValidName(name) {
+			return "", wire.Errorf(wire.CodeInvalidHeader, headerTenant, "the header %s must match [A-Za-z0-9_-]{1,64}", headerTenant)
+		}
+		return name, nil
+	}
+	key := keyOf(r.Header)
+	if key == "" {
+		return "", wire.Errorf(codeInvalidKey, "", "no key was given: send the header Authorization: Bearer <key>")
+	}
+	name, ok := t.find(key)
+	if !ok {
+		return "", wire.Errorf(codeInvalidKey, "", "the key is not known here")
+	}
+	if h := r.Header.Get(headerTenant); h != "" && h != name {
+		return "", wire.Errorf(wire.CodePermission, headerTenant, "the key belongs to another tenant than the header %s names", headerTenant)
+	}
+	return name, nil
+}
+
+// find compares the key with every tenant's, in the same time whichever it is.
+func (t *tenants) find(key string) (name string, ok bool) {
+	hash := t.hash(key)
+	for i := range t.list {
+		if subtle.ConstantTimeCompare(hash[:], t.list[i].hash[:]) == 1 {
+			name, ok = t.list[i].name, true
+		}
+	}
+	return name, ok
+}
+
+// keyOf takes the key out of the header that OpenAI's clients send, or
+// Anthropic's.
+func keyOf(h http.Header) string {
+	scheme, key, ok := strings.Cut(h.Get("Authorization"), " ")
+	if ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	return h.Get("X-Api-Key")
+}
