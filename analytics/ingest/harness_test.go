@@ -28,13 +28,13 @@ var subjects wire.Subjects
 
 // ledgerServer is an embedded server with the ledger stream.
 type ledgerServer struct {
-	t  *testing.T
+	t  testing.TB
 	js jetstream.JetStream
 	nc *nats.Conn
 	s  *server.Server
 }
 
-func startLedger(t *testing.T) *ledgerServer {
+func startLedger(t testing.TB) *ledgerServer {
 	t.Helper()
 	l := &ledgerServer{t: t}
 	dir := t.TempDir() // before Cleanup of the server: removed after it
@@ -101,6 +101,12 @@ func (l *ledgerServer) raw(id string, header map[string][]string, body []byte) u
 	ack, err := l.js.PublishMsg(l.t.Context(), &nats.Msg{Subject: subjects.Records("acme", id), Header: header, Data: body})
 	must(l.t, err)
 	return ack.Sequence
+}
+
+// async publishes without waiting for the acknowledgement.
+func (l *ledgerServer) async(id string, header map[string][]string, body []byte) {
+	_, err := l.js.PublishMsgAsync(&nats.Msg{Subject: subjects.Records("acme", id), Header: header, Data: body})
+	must(l.t, err)
 }
 
 func (l *ledgerServer) last() uint64 {
@@ -237,7 +243,7 @@ type running struct {
 	stop func() // and wait
 }
 
-func start(t *testing.T, cfg Config) *running {
+func start(t testing.TB, cfg Config) *running {
 	t.Helper()
 	if cfg.Instance == "" {
 		cfg.Instance = "one"
@@ -259,7 +265,7 @@ func start(t *testing.T, cfg Config) *running {
 }
 
 // caughtUp waits until everything in the ledger is written.
-func (r *running) caughtUp(t *testing.T, l *ledgerServer) {
+func (r *running) caughtUp(t testing.TB, l *ledgerServer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -230,7 +230,7 @@ func decode(m *message) (a *store.Attempt, j *store.Job, err error) {
 		}
 		return nil, nil, nil
 	}
-	rec, err := wire.DecodeRecord(m.header, nil)
+	rec, err := decodeRecord(m.header)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -44,9 +44,11 @@ type reader struct {
 	msgs     chan *nats.Msg
 	timer    *time.Timer
 	request  []byte
-	open     bool // a pull is open
-	messages int  // still to come of the open pull
-	last     uint64
+	inbox    string
+	pulls    int       // requests made so far
+	reply    string    // of the open pull, "" when none is open
+	messages int       // still to come of the open pull
+	last     uint64    // the consumer's number of the last delivery
 	heard    time.Time // last sign of life
 }
 
@@ -75,7 +77,8 @@ func openReader(ctx context.Context, js jetstream.JetStream, stream string, from
 	// Room for a whole pull and what the server says beside it: nothing is
 	// ever dropped for want of room.
 	r.msgs = make(chan *nats.Msg, pullMessages+64)
-	if r.sub, err = r.nc.ChanSubscribe(r.nc.NewInbox(), r.msgs); err != nil {
+	r.inbox = r.nc.NewInbox()
+	if r.sub, err = r.nc.ChanSubscribe(r.inbox+".*", r.msgs); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	r.timer = time.NewTimer(time.Hour)
@@ -97,7 +100,7 @@ func apiPrefix(js jetstream.JetStream) string {
 // deadline or the end of ctx. Any other error is final for this reader.
 func (r *reader) read(ctx context.Context, m *message, deadline time.Time) error {
 	for {
-		if !r.open {
+		if r.reply == "" {
 			if err := r.pull(); err != nil {
 				return err
 			}
@@ -142,30 +145,31 @@ func (r *reader) receive(ctx context.Context, until time.Time) *nats.Msg {
 }
 
 func (r *reader) pull() error {
-	r.open, r.messages, r.heard = true, pullMessages, time.Now()
-	if err := r.nc.PublishRequest(r.next, r.sub.Subject, r.request); err != nil {
+	r.pulls++
+	r.reply, r.messages, r.heard = r.inbox+"."+strconv.Itoa(r.pulls), pullMessages, time.Now()
+	if err := r.nc.PublishRequest(r.next, r.reply, r.request); err != nil {
 		return fmt.Errorf("read the ledger: %w", err)
 	}
 	return nil
 }
 
-// status handles what the server says beside messages.
+// status handles what the server says beside messages. It comes on the reply
+// subject of its pull, which may be one that is complete by now: the server
+// may say that it is after its last message.
 func (r *reader) status(msg *nats.Msg) error {
 	r.heard = time.Now()
-	text := msg.Header.Get("Description")
-	switch msg.Header.Get("Status") {
-	case "100": // a heartbeat
-		return nil
-	case "404", "408": // the pull has expired
-		r.open = false
-		return nil
-	case "409":
-		if strings.Contains(text, "Batch Completed") || strings.Contains(text, "MaxBytes") {
-			r.open = false
-			return nil
+	code, text := msg.Header.Get("Status"), msg.Header.Get("Description")
+	switch {
+	case code == "100": // a heartbeat
+	case code == "404" || code == "408" || // the pull has expired
+		code == "409" && (strings.Contains(text, "Batch Completed") || strings.Contains(text, "MaxBytes")):
+		if msg.Subject == r.reply {
+			r.reply = ""
 		}
+	default:
+		return fmt.Errorf("read the ledger: the server ended it with %s %s", code, text)
 	}
-	return fmt.Errorf("read the ledger: the server ended it with %s %s", msg.Header.Get("Status"), text)
+	return nil
 }
 
 // take fills m. The consumer counts its deliveries: a number left out means
@@ -180,7 +184,7 @@ func (r *reader) take(m *message, msg *nats.Msg) error {
 	}
 	r.last = md.delivered
 	if r.messages--; r.messages == 0 {
-		r.open = false
+		r.reply = ""
 	}
 	// Heartbeats pause while messages flow; asking the clock for each one
 	// would cost more than reading it.
