@@ -48,7 +48,8 @@ var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func parseRequest(r *http.Request) (*request, error) {
 	q := r.URL.Query()
 	if q.Has("session_id") {
-		return nil, exceptionf(codeNotImplemented, "Sessions (session_id) are not available here: send settings with every request")
+		return nil, exceptionf(codeNotImplemented, "Sessions (session_id) are not available here: send settings with every request, "+
+			"and turn the client's own sessions off (clickhouse-connect: autogenerate_session_id=False)")
 	}
 	if q.Get("role") != "" {
 		return nil, exceptionf(codeNotImplemented, "Roles are not available here")
