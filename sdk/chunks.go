@@ -31,11 +31,11 @@ type Chunk struct {
 // 10 minutes after the end). Where several attempts have been made already,
 // it begins with the latest.
 //
-// The loop ends once the job has ended and its chunks have all been read; for
-// a job that does not stream, without any. A job that did not succeed ends it
-// with the job's [*Error]; a chunk that is no longer kept ends it with
-// wire.CodeStreamTruncated, and the whole answer is then still in
-// [Handle.Wait]'s result. It survives reconnects without gap or repeat (S3).
+// The loop ends once the job has ended and its chunks have all been read;
+// without any, for a job that does not stream or whose chunks are all no
+// longer kept. A job that did not succeed ends it with the job's [*Error]; a
+// single chunk that is no longer kept ends it with wire.CodeStreamTruncated.
+// The whole answer is then still in [Handle.Wait]'s result. It survives reconnects without gap or repeat (S3).
 // A reader that is slower than the job holds at most 512 chunks in memory and
 // reads the others from the broker later.
 func (h *Handle) Chunks(ctx context.Context) iter.Seq2[Chunk, error] {
@@ -228,6 +228,7 @@ func (r *chunkReader) gap(c *Chunk) bool {
 // a later one has replaced.
 func (r *chunkReader) give(c Chunk) error {
 	if c.Attempt < r.attempt || c.Attempt == r.attempt && c.Index < r.index {
+		r.ended = r.ended || c.End && c.Attempt == r.attempt // the caller began behind it
 		return nil
 	}
 	c.Restarted = r.any && c.Attempt > r.attempt
@@ -285,7 +286,7 @@ func (r *chunkReader) finish(ctx context.Context, last stored) error {
 		if err := r.catchUp(ctx); err != nil {
 			return err
 		}
-		if r.complete(attempts) || !r.any || last.Status != Succeeded {
+		if r.complete(attempts) || last.Status != Succeeded || !r.any && !last.Entry.Meta.Stream {
 			break
 		}
 		if err := sleep(ctx, wait); err != nil {

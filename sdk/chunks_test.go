@@ -191,7 +191,7 @@ func TestChunksThatAreGone(t *testing.T) {
 				for _, i := range tc.keep {
 					b.chunk(job, 1, i, "x", i == 4)
 				}
-				b.end(job, Succeeded, ended(1, Succeeded, ""), "", nil)
+				b.end(job, Succeeded, ended(1, Succeeded, ""), "", completion("whole"))
 			})
 			h := submit(t, b.dial(), streaming())
 			time.AfterFunc(20*time.Millisecond, func() { close(begin) })
@@ -199,6 +199,9 @@ func TestChunksThatAreGone(t *testing.T) {
 				if got, err := read(t.Context(), h, 1, tc.from); CodeOf(err) != wire.CodeStreamTruncated || got != tc.want {
 					t.Errorf("%q, %v", got, err)
 				}
+			}
+			if text, err := h.Text(t.Context()); tc.from == 0 && (err != nil || text != "whole") {
+				t.Errorf("text %q, %v", text, err)
 			}
 		})
 	}
@@ -218,6 +221,43 @@ func TestChunksFromBehindWhatIsGone(t *testing.T) {
 	if got, err := read(t.Context(), h, 1, 4); err != nil || got != "1.4 1.5$" {
 		t.Errorf("%s, %v", got, err)
 	}
+}
+
+// Chunks are stored without acknowledgement, so the record may be there first.
+func TestChunksStoredAfterTheRecord(t *testing.T) {
+	b := newBroker(t)
+	b.play(func(b *testBroker, job wire.Job) {
+		b.end(job, Succeeded, ended(1, Succeeded, ""), "", completion("late"))
+	})
+	c := b.dial()
+	h := submit(t, c, streaming())
+	if _, err := h.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	page := &pageCounter{JetStream: c.js, before: func(n int) {
+		if n == 2 {
+			b.chunk(b.known(h), 1, 0, "late", true)
+			_ = b.nc.Flush()
+		}
+	}}
+	c.js = page
+	if got, err := read(t.Context(), h, 1, 0); err != nil || got != "1.0$" || page.n < 2 {
+		t.Errorf("%s, %v after %d looks", got, err, page.n)
+	}
+}
+
+// pageCounter calls before ahead of each read of a stream.
+type pageCounter struct {
+	jetstream.JetStream
+	n      int
+	before func(n int)
+}
+
+func (p *pageCounter) CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	p.n++
+	p.before(p.n)
+	return p.JetStream.CreateConsumer(ctx, stream, cfg)
 }
 
 // A reader that is far slower than the job misses nothing.

@@ -5,16 +5,23 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Text follows the job's answer until its end and returns the whole text: of
 // the chunks if the job streams, else of the result. When a new attempt
-// restarts the answer, what came before is forgotten. The error is what the
-// job failed with, or that of [Handle.Chunks]; the text so far is beside it.
+// restarts the answer, what came before is forgotten; where chunks are no
+// longer kept, the text is taken from the result. The error is what the job
+// failed with, or that of [Handle.Chunks]; the text so far is beside it.
 func (h *Handle) Text(ctx context.Context) (string, error) {
 	var text strings.Builder
 	seen := false
 	for chunk, err := range h.Chunks(ctx) {
+		if CodeOf(err) == wire.CodeStreamTruncated && ctx.Err() == nil {
+			seen = false // the whole is in the result, or what really went wrong
+			break
+		}
 		if err != nil {
 			return text.String(), err
 		}
@@ -30,6 +37,9 @@ func (h *Handle) Text(ctx context.Context) (string, error) {
 	r, err := h.Wait(ctx)
 	if err != nil {
 		return "", err
+	}
+	if r.Err != nil {
+		return text.String(), r.Err
 	}
 	return r.Text(), nil
 }
