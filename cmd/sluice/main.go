@@ -10,8 +10,11 @@ import (
 	"syscall"
 
 	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/cli"
+	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/workers/price"
+	"github.com/spf13/cobra"
 )
 
 func main() { os.Exit(run()) }
@@ -40,5 +43,17 @@ func run() int {
 			}
 		}
 	}()
-	return cli.Run(ctx, cli.Deps{Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf}, os.Args[1:])
+	return cli.Run(ctx, deps(), os.Args[1:])
+}
+
+// version is set by the linker.
+var version = "dev"
+
+func deps() cli.Deps {
+	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf,
+		Adapters: app.Adapters(), Commands: []*cobra.Command{upCommand(), serveCommand(), engineCommand()}}
+	for _, s := range router.Strategies() {
+		d.Strategies = append(d.Strategies, s.Name)
+	}
+	return d
 }

@@ -109,3 +109,15 @@ func (a *App) clickhousePassword() (string, error) {
 	}
 	return password, nil
 }
+
+// Addresses are the other places where this process answers, for people.
+func (a *App) Addresses() []string {
+	var out []string
+	if a.has(Gateway) {
+		out = append(out, "HTTP        http://"+a.cfg.HTTP.Listen)
+	}
+	if a.embeddedClickHouse() {
+		out = append(out, "ClickHouse  http://"+a.cfg.ClickHouse.Embedded.Listen+" (user default)")
+	}
+	return out
+}

@@ -285,3 +285,18 @@ func lockPath(dir string) (string, error) {
 	}
 	return filepath.Join(dir, lockName), nil
 }
+
+// Connect opens a connection to the process's NATS for a client of it.
+func (a *App) Connect(name string) (*nats.Conn, error) {
+	if a.srv != nil {
+		return a.srv.Connect(name)
+	}
+	return nats.Connect(a.cfg.NATS.URL.Reveal(), nats.Name(name))
+}
+
+// Ingester is the ingester of this process, nil without that role or without
+// ClickHouse.
+func (a *App) Ingester() *ingest.Ingester { return a.ingester }
+
+// DSN is the ClickHouse that this process writes to; empty if none.
+func (a *App) DSN() string { return a.dsn }

@@ -8,6 +8,7 @@ import (
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/adapter"
 	"github.com/sluicehq/sluice/workers/engine"
 	"github.com/sluicehq/sluice/workers/price"
 	"github.com/sluicehq/sluice/workers/simulated"
@@ -61,7 +62,8 @@ func buildEndpoint(p *config.Pool) (*engine.Endpoint, func(), error) {
 		ec.Models[m.Name] = engine.Model{Upstream: m.Upstream}
 	}
 	free := func() {}
-	if p.Simulated != nil {
+	if p.Adapter == simulatedAdapter { // an OpenAI-compatible provider without a network
+		ec.Adapter = "openai"
 		t, closeBooks, err := buildSimulated(p)
 		if err != nil {
 			return nil, nil, err
@@ -123,3 +125,8 @@ func (a *App) poolInfo() []control.PoolInfo {
 	}
 	return out
 }
+
+// Adapters are the names that a pool's adapter may have.
+func Adapters() []string { return append(adapter.Names(), simulatedAdapter) }
+
+const simulatedAdapter = "simulated"

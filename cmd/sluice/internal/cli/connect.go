@@ -120,11 +120,11 @@ func (g *globals) dial(cmd *cobra.Command) (*sdk.Client, *config.Config, error) 
 // unreachable says where NATS was looked for.
 func unreachable(err error, c *config.Config) error {
 	var e *sdk.Error
-	if errors.As(err, &e) && e.Code == wire.CodePermission {
-		return err
+	if errors.As(err, &e) && e.Code == wire.CodePermission || errors.Is(err, nats.ErrAuthorization) {
+		return failed(err, hintFor(wire.CodePermission), "NATS at %s refuses these credentials", config.NewURL(natsURL(c)))
 	}
 	return failed(err, "start it with: sluice up; or say where it is with --nats URL; look closer with: sluice doctor",
-		"NATS cannot be reached at %s: %v", config.NewURL(natsURL(c)), err)
+		"NATS cannot be reached at %s", config.NewURL(natsURL(c)))
 }
 
 // admin is a connection for administrative requests.

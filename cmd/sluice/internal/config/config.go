@@ -17,8 +17,8 @@ type Config struct {
 	Records       Records    `yaml:"records"`
 	Workers       Workers    `yaml:"workers"`
 	Analytics     Analytics  `yaml:"analytics"`
-	Pools         []Pool     `yaml:"pools"`
-	Routes        []Route    `yaml:"routes"`
+	Pools         []Pool     `yaml:"pools"`  // up to MaxPools
+	Routes        []Route    `yaml:"routes"` // up to MaxRoutes
 	Budgets       []Budget   `yaml:"budgets,omitempty"`
 	Tenants       []Tenant   `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
 

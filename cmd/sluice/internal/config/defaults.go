@@ -1,9 +1,16 @@
 package config
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Bounds of the lists.
+const (
+	MaxPools  = 1_000 // and of candidates of a route
+	MaxRoutes = 10_000
 )
 
 // Defaults that other parts of the configuration refer to.
@@ -52,6 +59,12 @@ func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
 // complete fills in what depends on other values: pools and routes that are
 // not given, and the defaults of those that are.
 func (d *decoder) complete(c *Config, src Sources) {
+	c.Pools = bounded(d, "pools", c.Pools, MaxPools)
+	c.Routes = bounded(d, "routes", c.Routes, MaxRoutes)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		r.Candidates = bounded(d, at("routes", i)+".candidates", r.Candidates, MaxPools)
+	}
 	if !d.given("pools") {
 		c.Pools = append(simulatedPools(), providerPools(src)...)
 	}
@@ -67,6 +80,15 @@ func (d *decoder) complete(c *Config, src Sources) {
 	if !c.ClickHouse.DSN.IsZero() && !d.given("clickhouse.embedded.enabled") {
 		c.ClickHouse.Embedded.Enabled = false
 	}
+}
+
+// bounded reports a list that is too long, and cuts it.
+func bounded[T any](d *decoder, key string, list []T, most int) []T {
+	if len(list) <= most {
+		return list
+	}
+	d.fault(d.at[key], key, "", fmt.Sprintf("has %d elements, more than %d", len(list), most))
+	return list[:most]
 }
 
 // given reports whether a source named the key.

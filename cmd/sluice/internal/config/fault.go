@@ -39,6 +39,9 @@ func (f Fault) String() string {
 // the order of the file.
 type Faults []Fault
 
+// maxLines is the most faults that Error lists; the rest are counted.
+const maxLines = 1000
+
 // Error lists every fault, a line each.
 func (f Faults) Error() string {
 	noun := "faults"
@@ -47,7 +50,11 @@ func (f Faults) Error() string {
 	}
 	lines := make([]string, 0, len(f)+1)
 	lines = append(lines, fmt.Sprintf("the configuration has %d %s:", len(f), noun))
-	for _, fault := range f {
+	for i, fault := range f {
+		if i == maxLines {
+			lines = append(lines, fmt.Sprintf("  and %d more", len(f)-i))
+			break
+		}
 		lines = append(lines, "  "+fault.String())
 	}
 	return strings.Join(lines, "\n")

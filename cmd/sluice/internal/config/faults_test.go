@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -123,6 +124,25 @@ func TestOneFault(t *testing.T) {
 		}
 		if len(faults) != 1 || !strings.Contains(faults[0].String(), tc.want) {
 			t.Errorf("%s: got %v\nwant one fault with %q", tc.name, err, tc.want)
+		}
+	}
+}
+
+// TestTooMuch: a file that expands without bound is refused, and soon.
+func TestTooMuch(t *testing.T) {
+	many := "pools:\n - &a {name: a, models: {x: {}}}\n" + strings.Repeat(" - *a\n", MaxPools)
+	var models strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&models, "m%d: {upstream: y}, ", i)
+	}
+	bomb := "pools:\n - &a {name: a, models: &m {" + models.String() + "}}\n" + strings.Repeat(" - {<<: *a, name: b, models: *m}\n", MaxPools-1)
+	for name, tc := range map[string]struct{ text, want string }{
+		"pools":   {many, "pools: has 1001 elements, more than 1000"},
+		"aliases": {bomb, "expands to more than"},
+		"depth":   {"pools: " + strings.Repeat("[", 20_000), "depth"},
+	} {
+		if _, err := load(t, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %.200s", name, err)
 		}
 	}
 }

@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/natsd"
+)
+
+// hopAckers is how many double acknowledgements are under way at once.
+const hopAckers = 64
+
+// Hop moves n messages of 1 KiB through one JetStream work queue in an
+// embedded, in-process server with a file store, and returns how many a
+// second: published with Nats-Msg-Id and an awaited acknowledgement,
+// consumed, double-acknowledged. It is the least that any durable queue on
+// JetStream does, the reference for the whole path.
+func Hop(ctx context.Context, n int) (float64, error) {
+	dir, err := os.MkdirTemp("", "sluice-hop-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
+	if err != nil {
+		return 0, err
+	}
+	defer srv.Stop()
+	pub, err := hopConn(srv, "hop-publish")
+	if err != nil {
+		return 0, err
+	}
+	defer pub.Conn().Close()
+	sub, err := hopConn(srv, "hop-consume")
+	if err != nil {
+		return 0, err
+	}
+	defer sub.Conn().Close()
+	if _, err := pub.CreateStream(ctx, jetstream.StreamConfig{Name: "HOP", Subjects: []string{"hop"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
+		return 0, err
+	}
+	cons, err := sub.CreateConsumer(ctx, "HOP", jetstream.ConsumerConfig{Durable: "hop", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4096})
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := hopConsume(ctx, cons, n); err != nil {
+			stop(err)
+		}
+	})
+	err = hopPublish(pub, n)
+	if err != nil {
+		stop(err)
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return 0, fmt.Errorf("one hop: %w", err)
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
+}
+
+func hopConn(srv *natsd.Server, name string) (jetstream.JetStream, error) {
+	nc, err := srv.Connect(name)
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+}
+
+func hopPublish(js jetstream.JetStream, n int) error {
+	body := Prompt(1024)
+	run := uuid.NewString()
+	window := make(chan jetstream.PubAckFuture, 4000)
+	failed := make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for f := range window {
+			select {
+			case <-f.Ok():
+			case err := <-f.Err():
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		}
+	})
+	var err error
+	for i := range n {
+		var f jetstream.PubAckFuture
+		f, err = js.PublishMsgAsync(&nats.Msg{Subject: "hop", Data: body, Header: nats.Header{"Nats-Msg-Id": {run + strconv.Itoa(i)}}})
+		if err != nil {
+			break
+		}
+		window <- f
+	}
+	close(window)
+	wg.Wait()
+	select {
+	case e := <-failed:
+		return e
+	default:
+		return err
+	}
+}
+
+func hopConsume(ctx context.Context, cons jetstream.Consumer, n int) error {
+	msgs := make(chan jetstream.Msg, hopAckers)
+	done := make(chan error, 1)
+	var left atomic.Int64
+	left.Store(int64(n))
+	var wg sync.WaitGroup
+	for range hopAckers {
+		wg.Go(func() {
+			for m := range msgs {
+				err := m.DoubleAck(ctx)
+				if left.Add(-1) == 0 || err != nil {
+					select {
+					case done <- err:
+					default:
+					}
+				}
+			}
+		})
+	}
+	cc, err := cons.Consume(func(m jetstream.Msg) { msgs <- m }, jetstream.PullMaxMessages(1000))
+	if err == nil {
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		cc.Drain()
+		<-cc.Closed()
+	}
+	close(msgs)
+	wg.Wait()
+	return err
+}
