@@ -32,7 +32,7 @@ type progress struct {
 	active   bool
 	position uint64
 	err      error
-	moved    chan struct{} // closed when position grows
+	moved    chan struct{} // closed when position changes
 }
 
 func (p *progress) init() { p.moved = make(chan struct{}) }
@@ -54,7 +54,14 @@ func (p *progress) setError(err error) {
 func (p *progress) restart(position uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.position, p.err = position, nil
+	p.err = nil
+	p.move(position)
+}
+
+func (p *progress) move(position uint64) {
+	p.position = position
+	close(p.moved)
+	p.moved = make(chan struct{})
 }
 
 func (p *progress) saw(seq, pending uint64) { p.last.Store(seq + pending) }
@@ -64,9 +71,7 @@ func (p *progress) wrote(seq uint64) {
 	defer p.mu.Unlock()
 	p.err = nil
 	if seq > p.position {
-		p.position = seq
-		close(p.moved)
-		p.moved = make(chan struct{})
+		p.move(seq)
 	}
 }
 
