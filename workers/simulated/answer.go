@@ -130,6 +130,7 @@ func (c *call) appendUsage(out []byte) []byte {
 	}
 	out = strconv.AppendInt(append(out, `,"total_tokens":`...), c.input+c.output, 10)
 	out = strconv.AppendInt(append(out, inDetails...), c.cached, 10)
+	out = append(out, `,"cache_write_tokens":0`...)
 	if c.kind != embedding {
 		out = strconv.AppendInt(append(out, outDetails...), c.reasoning, 10)
 	}
@@ -161,7 +162,7 @@ func (c *call) appendResponse(out []byte, status string, text []byte) []byte {
 // item is a response's one output message.
 func (c *call) item(status string, text []byte) []byte {
 	out := append([]byte(`{"id":"msg_0","type":"message","status":"`), status...)
-	out = append(out, `","role":"assistant","content":[{"type":"output_text","annotations":[],"text":"`...)
+	out = append(out, `","role":"assistant","content":[{"type":"output_text","annotations":[],"logprobs":[],"text":"`...)
 	return append(append(out, text...), `"}]}`...)
 }
 

@@ -102,7 +102,7 @@ func (b *eventBody) open() {
 	case response:
 		b.wrap("response.created", `"response":`, c.appendResponse(nil, "in_progress", nil))
 		b.wrap("response.output_item.added", `"output_index":0,"item":`, []byte(`{"id":"msg_0","type":"message","status":"in_progress","role":"assistant","content":[]}`))
-		b.wrap("response.content_part.added", `"item_id":"msg_0","output_index":0,"content_index":0,"part":`, []byte(`{"type":"output_text","annotations":[],"text":""}`))
+		b.wrap("response.content_part.added", `"item_id":"msg_0","output_index":0,"content_index":0,"part":`, []byte(`{"type":"output_text","annotations":[],"logprobs":[],"text":""}`))
 	case chat:
 		b.chunk(`{"role":"assistant","content":"","refusal":null}`, "null")
 	}
