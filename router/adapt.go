@@ -29,17 +29,17 @@ type Measured struct {
 }
 
 // Adapt moves the factors of a route's targets one step towards what was
-// measured, and returns them in out's memory. The factor aimed at is the mean
-// score of all divided by the own, so twice as fast gets twice as much; who
-// has not enough samples moves towards neutral. It is a function of its
+// measured, and returns them in out's memory. With 1/score for speed, the
+// factor aimed at is the own speed divided by the mean of all: twice as fast
+// gets twice as much; who has not enough samples moves towards neutral. It is a function of its
 // arguments, run once a period; Floor keeps every factor above zero.
 func Adapt(cfg AdaptConfig, factors []int32, measured []Measured, out []int32) []int32 {
 	cfg = cfg.withDefaults()
 	out = out[:0]
-	mean, n := 0.0, 0
+	speed, n := 0.0, 0
 	for _, m := range measured {
 		if m.counts(cfg) {
-			mean += m.Score
+			speed += 1 / m.Score
 			n++
 		}
 	}
@@ -49,7 +49,7 @@ func Adapt(cfg AdaptConfig, factors []int32, measured []Measured, out []int32) [
 		}
 		aim := float64(NeutralFactor)
 		if i < len(measured) && measured[i].counts(cfg) {
-			aim = float64(NeutralFactor) * (mean / float64(n)) / measured[i].Score
+			aim = NeutralFactor * float64(n) / (speed * measured[i].Score)
 		}
 		out = append(out, cfg.step(f, aim))
 	}

@@ -5,28 +5,30 @@ import "github.com/sluicehq/sluice/sdk/wire"
 // Input is what a decision is for. The caller owns it; Decide does not keep
 // it and changes nothing in it.
 type Input struct {
-	Meta     *wire.Meta
-	Progress *wire.Progress // nil: no attempt yet
-	Now      int64          // Unix nanoseconds
+	Meta     *wire.Meta     `json:"meta,omitzero"`
+	Progress *wire.Progress `json:"progress,omitzero"` // nil: no attempt yet
+	Now      int64          `json:"now,omitzero"`      // Unix nanoseconds
 	// Sequence is the route's decision counter: what round robins turn on.
 	// Routers that run side by side start theirs at different places.
-	Sequence uint64
+	Sequence uint64 `json:"sequence,omitzero"`
 	// Random is entropy from the caller: what random picks and ties turn on.
-	Random uint64
+	Random uint64 `json:"random,omitzero"`
 	// Stats are measurements by target; those beyond its end are not known.
-	Stats []Stats
+	Stats []Stats `json:"stats,omitzero"`
 	// Tier of the tenant.
-	Tier string
+	Tier string `json:"tier,omitzero"`
 	// Needs are capabilities beside those that Meta tells.
-	Needs Capability
+	Needs Capability `json:"needs,omitzero"`
 	// Require and Prefer are labels that rules ask for.
-	Require, Prefer []Label
+	Require []Label `json:"require,omitzero"`
+	Prefer  []Label `json:"prefer,omitzero"`
 	// InputTokens and OutputTokens are estimates for this job; 0: input from
 	// the body's size, output from the route's expectation.
-	InputTokens, OutputTokens int64
+	InputTokens  int64 `json:"input_tokens,omitzero"`
+	OutputTokens int64 `json:"output_tokens,omitzero"`
 	// CachedPool is where a prefix of CachedTokens is probably cached.
-	CachedPool   string
-	CachedTokens int64
+	CachedPool   string `json:"cached_pool,omitzero"`
+	CachedTokens int64  `json:"cached_tokens,omitzero"`
 }
 
 // Verdict is what a decision found about a candidate (I3).

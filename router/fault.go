@@ -41,6 +41,6 @@ func (f faults) at(format string, args ...any) faults {
 // check records a fault at key unless ok.
 func (f faults) check(ok bool, key string, value any, bound string) {
 	if !ok {
-		*f.list = append(*f.list, Fault{Key: f.key + key, Value: fmt.Sprintf("%.60v", value), Bound: bound})
+		*f.list = append(*f.list, Fault{Key: f.key + key, Value: fmt.Sprintf("%.60s", fmt.Sprint(value)), Bound: bound})
 	}
 }

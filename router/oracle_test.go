@@ -431,7 +431,7 @@ func (o *oracle) compare(r *Result, choice int, explored bool) string {
 		if d := math.Abs(v.Score - o.score[i]); !(d <= 1e-7*math.Max(1, o.score[i])) {
 			fmt.Fprintf(&b, "; candidate %d: score %v, oracle %v", i, v.Score, o.score[i])
 		}
-		full = full || choice < 0 && o.reason[i] >= Draining
+		full = full || choice < 0 && o.reason[i] >= OffSchedule
 	}
 	if r.Full != full {
 		fmt.Fprintf(&b, "; full %v, oracle %v", r.Full, full)

@@ -4,37 +4,71 @@ package router
 type Reason uint8
 
 // The reasons, in the order in which they are tested (I5): up to OverMaxCost
-// waiting does not help, from Draining on it may.
+// waiting does not help, from OffSchedule on it may. Reasons tells what they
+// mean.
 const (
-	Eligible     Reason = iota
-	ZeroWeight          // its weight is 0
-	WrongTenant         // the tenant is not on the pool's list
-	WrongTier           // the tenant's tier is not on the pool's list
-	WrongLabels         // the pool lacks a required label
-	NoEndpoint          // the pool does not serve the endpoint
-	NoCapability        // the model lacks something the request needs
-	TooLong             // input and output exceed the model's context
-	PriceUnknown        // the job has a Max-Cost and the price is not known
-	OverMaxCost         // the job could cost more than its Max-Cost
-	Draining            // the pool takes no new jobs
-	Down                // the pool has no live worker
-	OffSchedule         // outside the candidate's hours
-	Unhealthy           // active probes fail
-	CircuitOpen         // the circuit is open, or half open without a free probe
-	RateLimited         // no requests or tokens left in the provider's window
-	Full                // as many jobs there as the class may have
-	Ejected             // an outlier, while others are not
-	Tried               // an earlier attempt failed there, and others are untried
-	NotPreferred        // lacks a preferred label that others have
-	OverBound           // above its bound of a consistent hash
+	Eligible Reason = iota
+	ZeroWeight
+	WrongTenant
+	WrongTier
+	WrongLabels
+	NoEndpoint
+	NoCapability
+	TooLong
+	PriceUnknown
+	OverMaxCost
+	OffSchedule
+	Draining
+	Down
+	Unhealthy
+	CircuitOpen
+	RateLimited
+	Full
+	Ejected
+	Tried
+	NotPreferred
+	OverBound
 	numReasons
 )
 
-var reasonNames = [numReasons]string{
-	"", "zero_weight", "tenant_not_allowed", "tier_not_allowed", "label_missing", "endpoint_unsupported",
-	"capability_missing", "context_too_long", "price_unknown", "over_max_cost", "draining", "down",
-	"off_schedule", "unhealthy", "circuit_open", "rate_limited", "full", "ejected", "already_tried",
-	"not_preferred", "over_bound",
+// ReasonDoc describes a reason.
+type ReasonDoc struct {
+	Name    string
+	Meaning string
+	// Temporary reasons may pass by themselves: the job waits.
+	Temporary bool
+}
+
+var reasonDocs = [numReasons]struct{ name, meaning string }{
+	ZeroWeight:   {"zero_weight", "its weight is 0"},
+	WrongTenant:  {"tenant_not_allowed", "the pool is for other tenants"},
+	WrongTier:    {"tier_not_allowed", "the pool is for other tiers of tenants"},
+	WrongLabels:  {"label_missing", "the pool lacks a label that the route or a rule requires"},
+	NoEndpoint:   {"endpoint_unsupported", "the pool does not serve the endpoint"},
+	NoCapability: {"capability_missing", "the model lacks something that the request needs"},
+	TooLong:      {"context_too_long", "input and output together exceed the model's context"},
+	PriceUnknown: {"price_unknown", "the job has a Sluice-Max-Cost and a price, or an earlier cost, is not known"},
+	OverMaxCost:  {"over_max_cost", "with earlier attempts the job could cost more than its Sluice-Max-Cost"},
+	OffSchedule:  {"off_schedule", "outside the candidate's hours"},
+	Draining:     {"draining", "the pool takes no new jobs"},
+	Down:         {"down", "the pool has no live worker"},
+	Unhealthy:    {"unhealthy", "active probes of the pool fail"},
+	CircuitOpen:  {"circuit_open", "the circuit is open, or half open and all probes are out"},
+	RateLimited:  {"rate_limited", "no requests or tokens are left in the provider's window"},
+	Full:         {"full", "as many jobs are there as the class may have"},
+	Ejected:      {"ejected", "an outlier among pools that are not"},
+	Tried:        {"already_tried", "an earlier attempt failed there, and others are untried"},
+	NotPreferred: {"not_preferred", "lacks a label that a rule prefers and others have"},
+	OverBound:    {"over_bound", "above its bound of a consistent hash"},
+}
+
+// Reasons describes every reason, in the order in which they are tested.
+func Reasons() []ReasonDoc {
+	docs := make([]ReasonDoc, 0, numReasons-1)
+	for r := Eligible + 1; r < numReasons; r++ {
+		docs = append(docs, ReasonDoc{reasonDocs[r].name, reasonDocs[r].meaning, r.Temporary()})
+	}
+	return docs
 }
 
 // String is the reason as decisions record it; "" for Eligible.
@@ -42,9 +76,8 @@ func (r Reason) String() string {
 	if r >= numReasons {
 		return "unknown"
 	}
-	return reasonNames[r]
+	return reasonDocs[r].name
 }
 
-// Temporary reports whether the reason may pass without a new configuration
-// of the job: waiting helps.
-func (r Reason) Temporary() bool { return r >= Draining && r < numReasons }
+// Temporary reports whether the reason may pass by itself: waiting helps.
+func (r Reason) Temporary() bool { return r >= OffSchedule && r < numReasons }
