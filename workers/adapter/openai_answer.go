@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"encoding/json"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -10,7 +9,7 @@ import (
 
 // sound reports whether raw is a JSON object in valid UTF-8.
 func sound(raw []byte) bool {
-	return json.Valid(raw) && utf8.Valid(raw) && jsonscan.Kind(trimLeft(raw)) == '{'
+	return jsonscan.Valid(raw) && utf8.Valid(raw) && jsonscan.Kind(trimLeft(raw)) == '{'
 }
 
 func trimLeft(raw []byte) []byte {

@@ -2,7 +2,6 @@ package simulated
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"unicode"
 
@@ -56,7 +55,7 @@ func (c *call) parse(path string, raw []byte) *refusal {
 	if c.kind = k; k == models {
 		return nil
 	}
-	if !json.Valid(raw) || jsonscan.Kind(raw) != '{' {
+	if !jsonscan.Valid(raw) || jsonscan.Kind(raw) != '{' {
 		return invalid("", "The body is not a JSON object.")
 	}
 	o := jsonscan.NewObject(raw)

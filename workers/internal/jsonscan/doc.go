@@ -3,12 +3,14 @@
 // exists because a worker looks at three fields of a kilobyte and must pass on
 // the others byte for byte.
 //
-// It never allocates for keys without escapes, never writes to its input and
-// never validates more than it needs to find where a value ends: run
-// json.Valid first where that matters.
+// It does not allocate for keys without escapes and never writes to its input.
+// A walk validates no more than it needs to find where a value ends: run
+// [Valid] first where that matters.
 //
 // # Invariants
 //
 //	I1  Any input ends the walk; none panics.
-//	I2  On valid JSON in valid UTF-8 the walk sees exactly the members that encoding/json sees.
+//	I2  On valid JSON in valid UTF-8 the walk sees exactly the members
+//	    that encoding/json sees.
+//	I3  Valid and json.Valid agree on every input.
 package jsonscan
