@@ -51,7 +51,7 @@ var version = "dev"
 
 func deps() cli.Deps {
 	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf,
-		Adapters: app.Adapters(), Commands: []*cobra.Command{upCommand(), serveCommand(), engineCommand()}}
+		Adapters: app.Adapters(), Commands: []*cobra.Command{upCommand(), serveCommand(), engineCommand(), benchCommand()}}
 	for _, s := range router.Strategies() {
 		d.Strategies = append(d.Strategies, s.Name)
 	}

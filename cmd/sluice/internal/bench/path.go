@@ -133,19 +133,6 @@ func (s *System) Stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// Path sends n jobs of 1 KiB through the whole path, to rows in ClickHouse,
-// and returns how many a second.
-func Path(ctx context.Context, n, concurrency int) (float64, error) {
-	s, err := Start(ctx, fmt.Sprintf(fastPools, concurrency), true)
-	if err != nil {
-		return 0, err
-	}
-	begin := time.Now()
-	err = s.push(ctx, n)
-	took := time.Since(begin)
-	return float64(n) / took.Seconds(), errors.Join(err, s.Stop())
-}
-
 // push submits n jobs and waits until all are rows.
 func (s *System) push(ctx context.Context, n int) error {
 	body := Prompt(1024)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/sluicehq/sluice/cmd/sluice/internal/bench"
+	"github.com/spf13/cobra"
+)
+
+// syntheticTrace is the value of --trace for a made-up trace.
+const syntheticTrace = "synthetic"
+
+// benchCommand measures on this machine.
+func benchCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure throughput and latency, or replay a trace and check every cost",
+		Args:  cobra.NoArgs,
+		Long: `Without --trace: jobs per second of the whole path (publish to ClickHouse row)
+beside one raw JetStream hop, in turn, and the latency that the broker adds.
+
+With --trace: replays an Azure LLM inference trace (or one made up like it,
+with "synthetic") through simulated pools in a server process of its own, kills
+it as often as asked, and compares ledger, ClickHouse and the providers' books.`,
+		Example: `  sluice bench
+  sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
+  sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1`,
+	}
+	var o bench.Options
+	f := c.Flags()
+	f.IntVar(&o.Rounds, "rounds", 3, "rounds of hop and path in turn")
+	f.IntVar(&o.Jobs, "jobs", 40_000, "jobs of a path")
+	f.IntVar(&o.Messages, "messages", 100_000, "messages of a hop")
+	f.IntVar(&o.Concurrency, "concurrency", 256, "calls at once of the simulated pool")
+	f.IntVar(&o.Rate, "rate", 200, "jobs per second of the latency run")
+	f.IntVar(&o.Seconds, "seconds", 10, "length of the latency run")
+	trace := f.String("trace", "", "trace to replay, or \"synthetic\"")
+	speed := f.Float64("speed", 100, "times faster than recorded")
+	limit := f.Int("limit", 0, "most jobs of the trace (0: all of it; synthetic: 5,000)")
+	kills := f.Int("kills", 0, "how often to kill -9 and restart the server on the way")
+	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *trace == "" {
+			return bench.Run(cmd.Context(), cmd.OutOrStdout(), o)
+		}
+		if *speed <= 0 {
+			return fmt.Errorf("--speed is %s: it must be above 0", strconv.FormatFloat(*speed, 'g', -1, 64))
+		}
+		t := bench.TraceOptions{Speed: *speed, Kills: *kills, Seed: *seed}
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		t.Command = []string{exe}
+		if *trace == syntheticTrace {
+			if *limit == 0 {
+				*limit = 5000
+			}
+			t.Arrivals = bench.SyntheticTrace(*limit, *seed)
+		} else if t.Arrivals, err = bench.ReadTrace(*trace, *limit); err != nil {
+			return err
+		}
+		rep, err := bench.Replay(cmd.Context(), t)
+		if rep != nil {
+			rep.Print(cmd.OutOrStdout())
+		}
+		return err
+	}
+	return c
+}

@@ -1,0 +1,98 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// Options size the throughput and latency measurements.
+type Options struct {
+	Rounds      int // of hop and path in turn; default 3
+	Messages    int // of a hop; default 100,000
+	Jobs        int // of a path; default 40,000
+	Concurrency int // of the simulated pool; default 256
+	Rate        int // jobs per second of the latency run; default 200
+	Seconds     int // of the latency run; default 10
+}
+
+func (o Options) withDefaults() Options {
+	def := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&o.Rounds, 3)
+	def(&o.Messages, 100_000)
+	def(&o.Jobs, 40_000)
+	def(&o.Concurrency, 256)
+	def(&o.Rate, 200)
+	def(&o.Seconds, 10)
+	return o
+}
+
+// PathRun is one measurement of the whole path.
+type PathRun struct {
+	Rate   float64       // jobs per second, publish to row
+	CPU    time.Duration // of this process per 1,000 jobs, client included
+	Engine time.Duration // of the ClickHouse process per 1,000 jobs
+}
+
+// Run prints jobs per second of the whole path beside one raw JetStream hop,
+// measured in turn, then what the broker adds at a steady rate. Its last line
+// is `ratio N.NN`, path by hop.
+func Run(ctx context.Context, w io.Writer, o Options) error {
+	o = o.withDefaults()
+	fmt.Fprintf(w, "%d rounds: %d messages of 1 KiB over one JetStream hop, then %d jobs of 1 KiB over the whole path\n", o.Rounds, o.Messages, o.Jobs)
+	var hops, paths []float64
+	var cpu, engine []time.Duration
+	for i := range o.Rounds {
+		hop, err := Hop(ctx, o.Messages)
+		if err != nil {
+			return err
+		}
+		p, err := Path(ctx, o.Jobs, o.Concurrency)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "round %d  hop %6.0f messages/s   path %6.0f jobs/s   ratio %.2f   CPU %.3f s + ClickHouse %.3f s per 1,000 jobs\n",
+			i+1, hop, p.Rate, p.Rate/hop, p.CPU.Seconds(), p.Engine.Seconds())
+		hops, paths = append(hops, hop), append(paths, p.Rate)
+		cpu, engine = append(cpu, p.CPU), append(engine, p.Engine)
+	}
+	l, err := Latency(ctx, o.Rate, time.Duration(o.Seconds)*time.Second)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "latency added at %d jobs/s: result p50 %.2f ms, p99 %.2f ms; first chunk p50 %.2f ms, p99 %.2f ms (%d jobs)\n", o.Rate,
+		ms(l.Result.P50), ms(l.Result.P99), ms(l.Chunk.P50), ms(l.Chunk.P99), l.Jobs)
+	fmt.Fprintf(w, "median   hop %6.0f messages/s   path %6.0f jobs/s   CPU %.3f s + ClickHouse %.3f s per 1,000 jobs   peak memory %d MiB (broker, client and bench)\n",
+		median(hops), median(paths), median(cpu).Seconds(), median(engine).Seconds(), peakMemory()>>20)
+	fmt.Fprintf(w, "ratio %.2f\n", median(paths)/median(hops))
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func median[T float64 | time.Duration](v []T) T {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// Path sends n jobs of 1 KiB through the whole path, to rows in ClickHouse.
+func Path(ctx context.Context, n, concurrency int) (*PathRun, error) {
+	s, err := Start(ctx, fmt.Sprintf(fastPools, concurrency), true)
+	if err != nil {
+		return nil, err
+	}
+	begin, cpu, engine := time.Now(), cpuTime(), childrenTime()
+	err = s.push(ctx, n)
+	thousands := float64(n) / 1000
+	run := &PathRun{Rate: float64(n) / time.Since(begin).Seconds(),
+		CPU:    time.Duration(float64(cpuTime()-cpu) / thousands),
+		Engine: time.Duration(float64(childrenTime()-engine) / thousands)}
+	return run, errors.Join(err, s.Stop())
+}
