@@ -24,28 +24,33 @@ type call struct {
 	g        *Gateway
 	w        http.ResponseWriter
 	r        *http.Request
+	start    time.Time
 	endpoint wire.Endpoint
 	req      *request
 	job      *sdk.Handle
+	outcome  outcome
+	joined   bool // counted in g.readers
 }
 
 // serveCall handles an endpoint that gives answers.
 func (g *Gateway) serveCall(e wire.Endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := &call{g: g, w: w, r: r, endpoint: e}
+		c := &call{g: g, w: w, r: r, start: time.Now(), endpoint: e, outcome: refused}
+		end := g.metrics.begin(e)
+		defer func() { end(c.outcome) }()
 		if f := c.serve(); f != nil {
 			refuse(w, e, f, 0)
 		}
 	}
 }
 
-// serve carries the request out. An error it returns is still to be told.
+// serve carries the request out. An error that it returns is still to be told.
 func (c *call) serve() *wire.Error {
-	ctx := c.r.Context()
 	if !c.g.enter() {
 		return wire.Errorf(wire.CodeUnavailable, "", "this gateway has too many requests under way: try again")
 	}
 	defer c.g.leave()
+	ctx := c.r.Context()
 	tenant, f := c.g.tenants.of(c.r)
 	if f != nil {
 		return f
@@ -62,6 +67,7 @@ func (c *call) serve() *wire.Error {
 		return faultOf(err)
 	}
 	defer give()
+	defer c.part()
 	if f := c.submit(ctx, client); f != nil {
 		return f
 	}
@@ -73,16 +79,21 @@ func (c *call) serve() *wire.Error {
 
 // submit makes the job durable.
 func (c *call) submit(ctx context.Context, client *client) *wire.Error {
+	if c.req.named {
+		c.joined = true
+		c.g.readers.join(c.key())
+	}
 	job, err := client.Submit(ctx, c.req.job)
 	c.job, c.req.job.Body = job, nil // so that it is not kept while the job runs
 	c.req.meta.ID = job.ID()
 	c.name()
 	if err != nil {
-		if ctx.Err() != nil {
-			c.abandon(ctx)
+		if ctx.Err() != nil { // it may have got through all the same
+			return c.lost(ctx, err)
 		}
-		return faultOf(reason(ctx, err))
+		return faultOf(err)
 	}
+	c.outcome = broken
 	if c.req.named {
 		return c.conflict(ctx)
 	}
@@ -103,34 +114,36 @@ func (c *call) name() {
 func (c *call) wait(ctx context.Context) *wire.Error {
 	res, err := c.job.Wait(ctx)
 	if err != nil {
-		c.abandon(ctx)
-		return faultOf(reason(ctx, err))
+		return c.lost(ctx, err)
 	}
 	if c.other(&res.Record.Entry.Meta) {
 		return c.taken()
 	}
-	c.settle(res)
+	c.outcome = outcome(res.Status)
+	for name, v := range settled(res) {
+		c.w.Header()[name] = []string{v}
+	}
 	if res.Err != nil {
-		f := &wire.Error{Code: res.Err.Code, Param: res.Err.Param, Message: res.Err.Message}
-		refuse(c.w, c.endpoint, f, providerStatus(res))
+		refuse(c.w, c.endpoint, faultOf(res.Err), providerStatus(res))
 		return nil
 	}
-	rc := http.NewResponseController(c.w)
+	rc := http.NewResponseController(c.w) // a recorder of a test has no deadlines, which is no harm
 	_ = rc.SetWriteDeadline(time.Now().Add(c.g.cfg.WriteTimeout))
 	writeJSON(c.w, http.StatusOK, res.Body)
 	_ = rc.SetWriteDeadline(time.Time{})
 	return nil
 }
 
-// settle says where the job ran and what it cost.
-func (c *call) settle(res *sdk.Result) {
-	h := c.w.Header()
+// settled says, as headers, where a job ran and what it cost.
+func settled(res *sdk.Result) map[string]string {
+	h := make(map[string]string, 2)
 	if res.Pool != "" {
-		h[headerPool] = []string{res.Pool}
+		h[headerPool] = res.Pool
 	}
 	if res.CostKnown {
-		h[headerCost] = []string{strconv.FormatInt(int64(res.Cost), 10)}
+		h[headerCost] = strconv.FormatInt(int64(res.Cost), 10)
 	}
+	return h
 }
 
 func providerStatus(res *sdk.Result) int {
@@ -147,7 +160,7 @@ func (c *call) conflict(ctx context.Context) *wire.Error {
 	if err == nil && last != nil && c.other(&last.Entry.Meta) {
 		return c.taken()
 	}
-	return nil // not known: it shows at the end
+	return nil // not known yet: it shows at the end
 }
 
 // other reports whether m is not of the job that was asked for.
@@ -157,6 +170,7 @@ func (c *call) other(m *wire.Meta) bool {
 }
 
 func (c *call) taken() *wire.Error {
+	c.outcome = refused
 	return wire.Errorf(wire.CodeIDConflict, headerIdempotency, "the job ID belongs to another request with another body: choose another")
 }
 
@@ -168,18 +182,41 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
+// lost gives up waiting for the job: its client or this gateway is about to
+// go, or the broker cannot be asked.
+func (c *call) lost(ctx context.Context, err error) *wire.Error {
+	switch {
+	case errors.Is(context.Cause(ctx), errStopping):
+		c.outcome = stopped
+	case ctx.Err() != nil:
+		c.outcome = gone
+	}
+	c.abandon(ctx)
+	return faultOf(reason(ctx, err))
+}
+
+func (c *call) key() string { return c.req.meta.Tenant + "." + c.req.meta.ID }
+
+// part stops counting as a reader and returns how many others there are.
+func (c *call) part() int {
+	if !c.joined {
+		return 0
+	}
+	c.joined = false
+	return c.g.readers.part(c.key())
+}
+
 const (
 	cancelTimeout = 10 * time.Second
 	stopCancel    = time.Second // while the gateway stops
 	cancelPause   = 100 * time.Millisecond
 )
 
-// abandon cancels the job of a client that is not there any more (I4). While
-// the gateway stops, a job with a chosen ID goes on: its client can come back
-// for it.
+// abandon cancels a job that nobody waits for any more (I4). While the gateway
+// stops, a job with a chosen ID goes on: its client can come back for it.
 func (c *call) abandon(ctx context.Context) {
 	stopping := errors.Is(context.Cause(ctx), errStopping)
-	if c.req.keep || stopping && c.req.named {
+	if c.part() > 0 || c.req.keep || stopping && c.req.named {
 		return
 	}
 	limit := cancelTimeout
@@ -195,10 +232,10 @@ func (c *call) abandon(ctx context.Context) {
 			return
 		}
 		if code != wire.CodeNotFound || ctx.Err() != nil {
-			c.g.cfg.Logger.Warn("job of a client that has gone is not cancelled", "tenant", c.req.meta.Tenant, "job", c.job.ID(), "err", err)
+			c.g.cfg.Logger.Warn("job without a reader is not cancelled", "tenant", c.req.meta.Tenant, "job", c.job.ID(), "err", err)
 			return
 		}
-		select { // it is on its way into the queue
+		select { // it is on its way into a queue
 		case <-ctx.Done():
 		case <-time.After(cancelPause):
 		}

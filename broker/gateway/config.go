@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -33,6 +35,10 @@ type Config struct {
 	// Ready says why the process cannot take jobs now. Defaults to: it can,
 	// while Conn is connected.
 	Ready func() error
+
+	// Registry is what /metrics shows; the gateway adds its own metrics to it.
+	// Defaults to a new one, with those of the process beside them.
+	Registry *prometheus.Registry
 
 	// Logger gets what an operator can act on; never a key, a prompt or an
 	// answer. Defaults to slog.Default().
@@ -75,6 +81,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

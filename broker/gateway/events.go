@@ -110,6 +110,13 @@ func (s *events) flush() {
 	s.err = s.rc.Flush()
 }
 
+// flushNow sends what is buffered before what follows.
+func (s *events) flushNow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+}
+
 // close ends the stream, with f as its last event if the header is out
 // already, and reports whether it is.
 func (s *events) close(f *wire.Error) (began bool) {

@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/sdk/ledger"
-	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Gateway serves HTTP. Make one with New; then either Run it, or give its
@@ -24,7 +23,10 @@ type Gateway struct {
 	tenants *tenants
 	clients *clients
 	ledger  *ledger.Ledger
+	metrics *metrics
+	readers readers
 	handler http.Handler
+	started time.Time
 
 	flying   atomic.Int64 // requests for an answer under way
 	stopping atomic.Bool
@@ -34,7 +36,9 @@ type Gateway struct {
 // New makes a Gateway; it does no I/O. A fault in the configuration is what
 // Run returns.
 func New(cfg Config) *Gateway {
-	g := &Gateway{cfg: cfg.withDefaults(), fault: cfg.check()}
+	g := &Gateway{cfg: cfg.withDefaults(), fault: cfg.check(), started: time.Now()}
+	g.metrics = newMetrics(g.cfg.Registry)
+	g.readers.of = make(map[string]int)
 	g.tenants = newTenants(cfg.Tenants)
 	g.cfg.Tenants = nil // their hashes are kept, not their keys
 	g.clients = newClients(cfg.Conn, cfg.Subjects)
@@ -133,32 +137,3 @@ func (g *Gateway) enter() bool {
 }
 
 func (g *Gateway) leave() { g.flying.Add(-1) }
-
-// routes is every path that the gateway knows.
-func (g *Gateway) routes() http.Handler {
-	mux := http.NewServeMux()
-	for _, e := range []wire.Endpoint{wire.ChatCompletions, wire.Completions, wire.Embeddings, wire.Responses, wire.Messages} {
-		mux.Handle(string(e), method(e, http.MethodPost, g.serveCall(e)))
-	}
-	mux.HandleFunc("/", notFound)
-	return mux
-}
-
-// method lets one method through.
-func method(e wire.Endpoint, name string, h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == name || r.Method == http.MethodHead && name == http.MethodGet {
-			h(w, r)
-			return
-		}
-		w.Header().Set("Allow", name)
-		refuse(w, e, wire.Errorf(codeMethod, "", "not allowed to %s on %s: use %s", printMethod(r), r.URL.Path, name), 0)
-	}
-}
-
-func notFound(w http.ResponseWriter, r *http.Request) {
-	refuse(w, "", wire.Errorf(codeUnknownURL, "", "unknown URL: %s %.200s", printMethod(r), r.URL.Path), 0)
-}
-
-// printMethod bounds what a client can make us repeat.
-func printMethod(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"net/http"
+	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -17,38 +19,24 @@ type relay struct {
 	held  []byte // the attempt's opening chunk, until another follows
 	begun bool   // a chunk was sent: no other attempt may follow (I3)
 	done  bool   // the answer is whole
+	deaf  bool   // the client takes no more
 	fault *wire.Error
 }
 
 // stream answers with the chunks as they come.
 func (c *call) stream(ctx context.Context) *wire.Error {
-	out := c.g.newEvents(c)
-	r := &relay{c: c, out: out}
+	r := &relay{c: c, out: c.g.newEvents(c)}
 	err := r.run(ctx)
-	if err == nil && !r.done && r.fault == nil {
+	if ctx.Err() == nil && !r.begun && r.fault == nil && (err == nil || sdk.CodeOf(err) == wire.CodeStreamTruncated) {
 		err = r.whole(ctx)
 	}
-	if r.fault == nil && err != nil {
+	if err != nil && r.fault == nil {
 		r.fault = faultOf(reason(ctx, err))
 	}
-	if r.done {
-		out.close(nil)
-		return nil
-	}
-	began := out.close(r.fault)
-	if ctx.Err() != nil || r.begun {
-		c.abandon(ctx)
-	}
-	if began {
-		return nil
-	}
-	return r.fault
+	return r.close(ctx)
 }
 
-// errGone says that the client takes no more bytes.
-var errGone = errors.New("the client has gone")
-
-// run relays until the answer is whole, or cannot be.
+// run relays until the answer is whole, or cannot be any more.
 func (r *relay) run(ctx context.Context) error {
 	for chunk, err := range r.c.job.Chunks(ctx) {
 		if err != nil {
@@ -73,47 +61,157 @@ func (r *relay) take(ctx context.Context, chunk *sdk.Chunk) bool {
 	if f := brokenOff(chunk); f != nil {
 		if r.begun {
 			r.fault = f
-			return false
 		}
-		return true // nothing was sent: another attempt may follow, or the job's own error
+		return !r.begun // nothing was sent: another attempt may follow, or the job's own error
 	}
-	if r.c.dispensable(chunk.Data) {
+	if r.c.dispensable(chunk.Data) || r.hold(chunk) {
 		return true
 	}
-	if r.hold(chunk) {
-		return true
+	if !r.begun && !r.begin(ctx) {
+		return false
 	}
-	if !r.begun && r.c.req.named {
+	r.done = chunk.End
+	return r.send(chunk.Data) && !r.done
+}
+
+// begin sends what was held back; false: the job is not the client's.
+func (r *relay) begin(ctx context.Context) bool {
+	if r.c.req.named {
 		if r.fault = r.c.conflict(ctx); r.fault != nil {
 			return false
 		}
 	}
 	r.begun = true
-	if r.held != nil {
-		r.out.event(r.held)
-		r.held = nil
-	}
-	r.done = chunk.End
-	if !r.out.event(chunk.Data) {
-		r.fault = faultOf(errGone)
-		return false
-	}
-	return !r.done
+	r.c.g.metrics.firstChunk(r.c.endpoint, time.Since(r.c.start))
+	return r.held == nil || r.send(r.held)
+}
+
+// send sends one event; false: the client takes no more.
+func (r *relay) send(data []byte) bool {
+	r.deaf = !r.out.event(data)
+	return !r.deaf
 }
 
 // hold keeps back an attempt's opening chunk if it says nothing yet, so that
 // an attempt that breaks off right there can still be replaced.
 func (r *relay) hold(chunk *sdk.Chunk) bool {
-	if r.begun || chunk.Index != 0 || chunk.End || r.c.endpoint != wire.ChatCompletions || chunk.Text() != "" {
+	if r.begun || chunk.Index != 0 || chunk.End || r.c.endpoint != wire.ChatCompletions || !silent(chunk.Data) {
 		return false
 	}
 	r.held = chunk.Data
 	return true
 }
 
-// whole ends a stream for which there were no chunks.
-func (r *relay) whole(context.Context) error {
-	return wire.Errorf(wire.CodeStreamTruncated, "", "the job's chunks are not kept any more: its answer is in the job's record")
+// silent reports whether a chunk of a chat answer only opens it.
+func silent(data []byte) bool {
+	var o struct {
+		Choices []struct {
+			Delta        map[string]json.RawMessage
+			FinishReason *string `json:"finish_reason"`
+		}
+	}
+	if json.Unmarshal(data, &o) != nil {
+		return false
+	}
+	for _, c := range o.Choices {
+		for name, v := range c.Delta {
+			if s := string(v); name != "role" && s != "null" && s != `""` {
+				return false
+			}
+		}
+		if c.FinishReason != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// whole sends the finished answer of a job without chunks: they are not kept
+// any more, or the provider does not stream.
+func (r *relay) whole(ctx context.Context) error {
+	res, err := r.c.job.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if r.c.other(&res.Record.Entry.Meta) {
+		return r.c.taken()
+	}
+	if res.Err != nil {
+		return res.Err
+	}
+	list := wholeAsEvents(r.c.endpoint, res.Body, r.c.req.usage)
+	if list == nil {
+		return wire.Errorf(wire.CodeStreamTruncated, "", "the job's chunks are not kept any more: its answer is in the job's record")
+	}
+	r.begun, r.done = true, true
+	for _, data := range list {
+		if !r.send(data) {
+			break
+		}
+	}
+	return nil
+}
+
+// close ends the stream. An error that it returns is still to be told.
+func (r *relay) close(ctx context.Context) *wire.Error {
+	c := r.c
+	if r.done && !r.deaf {
+		c.outcome = outcome(wire.Succeeded)
+		r.out.flushNow()
+		c.trail(ctx)
+		r.out.close(nil)
+		return nil
+	}
+	began := r.out.close(r.fault)
+	switch {
+	case ctx.Err() != nil:
+		c.lost(ctx, nil)
+	case r.deaf:
+		c.outcome = gone
+		c.abandon(ctx)
+	default:
+		if r.begun { // nobody will read what another attempt answers
+			c.abandon(ctx)
+		}
+		if r.fault != nil && r.fault.Code != wire.CodeIDConflict {
+			c.outcome = outcome(endOf(r.fault.Code))
+		}
+	}
+	if began {
+		return nil
+	}
+	return r.fault
+}
+
+// endOf is the terminal status that goes with a code.
+func endOf(code wire.Code) wire.Status {
+	switch code {
+	case wire.CodeCancelled:
+		return wire.Cancelled
+	case wire.CodeDeadline:
+		return wire.Expired
+	}
+	return wire.Failed
+}
+
+// trailTimeout bounds the wait for the record that follows the last chunk.
+const trailTimeout = 5 * time.Second
+
+// trail sends pool and cost, which are known only at the end, as trailers to a
+// client that says it takes them.
+func (c *call) trail(ctx context.Context) {
+	if !strings.Contains(strings.ToLower(c.r.Header.Get("Te")), "trailers") {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
+	defer cancel()
+	res, err := c.job.Wait(ctx)
+	if err != nil {
+		return // the answer is whole without them
+	}
+	for name, v := range settled(res) {
+		c.w.Header()[http.TrailerPrefix+name] = []string{v}
+	}
 }
 
 // brokenOff is the error that an attempt's last chunk says it ended with.
