@@ -33,11 +33,11 @@
 //	I7  A failure after the first byte never looks like an end.
 //
 // Measured on 2 busy cores, version 26.5.3, by TestFootprint: ready 0.1 s after
-// the start of the child (0.3 s with a cold disk cache), 204 MiB resident of
-// which 42 MiB are its own (the rest is the library, shared and evictable),
-// 350 MiB after inserting and aggregating 5 million rows, 0.3 % of a core when
-// idle; 1.5 ms for SELECT 1 by HTTP, 3.3 ms for an insert of one row. The
-// settings behind that (caches, threads, memory) are in serverConfig.
+// the start of the child, 0.5 s with a cold disk cache; 204 MiB resident, of
+// which 42 MiB are its own (the rest is the library, which the kernel may
+// drop); 320–370 MiB after inserting and aggregating 5 million rows; 0.3 % of a
+// core when idle; 1.5–2.2 ms for SELECT 1 by HTTP, 3–7 ms for an insert of one
+// row. The settings behind that are in serverConfig.
 //
 // Not available, and refused by name: sessions (session_id), roles, several
 // statements in one request, INSERT … SELECT … FROM input(). The query ID of a

@@ -30,12 +30,10 @@ const (
 	codeUnknownSetting     = 115
 	codeIncorrectData      = 117
 	codeTimeoutExceeded    = 159
-	codeReadonly           = 164
 	codeRequiredPassword   = 194
 	codeTooManyQueries     = 202
 	codeSocketTimeout      = 209
 	codeQueryTooLarge      = 223
-	codeMemoryLimit        = 241
 	codeUnexpectedEnd      = 33
 	codeUnknownUser        = 192
 	codeWrongPassword      = 193

@@ -23,7 +23,6 @@ type library struct {
 	destroyResult  func(result uintptr)
 	buffer         func(result uintptr) *byte
 	length         func(result uintptr) uintptr
-	elapsed        func(result uintptr) float64
 	rowsRead       func(result uintptr) uint64
 	bytesRead      func(result uintptr) uint64
 	storageRows    func(result uintptr) uint64
@@ -82,7 +81,6 @@ func (l *library) bind(handle uintptr) error {
 		"chdb_destroy_query_result":        &l.destroyResult,
 		"chdb_result_buffer":               &l.buffer,
 		"chdb_result_length":               &l.length,
-		"chdb_result_elapsed":              &l.elapsed,
 		"chdb_result_rows_read":            &l.rowsRead,
 		"chdb_result_bytes_read":           &l.bytesRead,
 		"chdb_result_storage_rows_read":    &l.storageRows,

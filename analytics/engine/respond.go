@@ -17,7 +17,6 @@ type answer struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	req     *request
-	core    *core
 	idle    time.Duration
 	start   time.Time
 

@@ -171,7 +171,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, req *request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
 	defer cancel()
 	control := http.NewResponseController(w)
-	a := &answer{w: w, control: control, req: req, core: h.core, idle: h.cfg.IdleTimeout, start: time.Now()}
+	a := &answer{w: w, control: control, req: req, idle: h.cfg.IdleTimeout, start: time.Now()}
 	body, err := decode(deadlineReader{r.Body, control, h.cfg.IdleTimeout}, r.Header.Get("Content-Encoding"))
 	if err != nil {
 		a.fail(err)
