@@ -2,12 +2,14 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // Bounds of a job. What is outside gets a failed record, or is refused at the
@@ -161,28 +163,59 @@ func (j *Job) parseBody() *Error {
 	case !utf8.Valid(j.Body):
 		return Errorf(CodeInvalidJSON, "", "the body is not valid UTF-8")
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(j.Body, &fields); err != nil || fields == nil {
+	if !jsonscan.Valid(j.Body) || jsonscan.Kind(bytes.TrimLeft(j.Body, " \t\r\n")) != '{' {
 		return Errorf(CodeInvalidJSON, "", "the body is not a JSON object")
 	}
-	if json.Unmarshal(fields["model"], &j.Route) != nil || j.Route == "" || len(j.Route) > 256 {
+	f := j.scanBody()
+	if j.Route = jsonscan.String(f.model); j.Route == "" || len(j.Route) > 256 {
 		j.Route = ""
 		return Errorf(CodeInvalidRequest, "model", "the field model must be the name of a route (a string of 1 to 256 bytes)")
 	}
-	if f := requiredFields[j.Endpoint]; empty(fields[f]) {
-		return Errorf(CodeInvalidRequest, f, "the field %s is missing or empty: %s needs it", f, j.Endpoint)
+	if empty(f.required) {
+		name := requiredFields[j.Endpoint]
+		return Errorf(CodeInvalidRequest, name, "the field %s is missing or empty: %s needs it", name, j.Endpoint)
 	}
-	if raw := fields["stream"]; raw != nil {
-		var stream *bool
-		if json.Unmarshal(raw, &stream) != nil {
-			return Errorf(CodeInvalidRequest, "stream", "the field stream must be true or false")
-		}
-		j.Stream = j.Stream || stream != nil && *stream
+	switch jsonscan.Kind(f.stream) {
+	case 0, 'n', 'f':
+	case 't':
+		j.Stream = true
+	default:
+		return Errorf(CodeInvalidRequest, "stream", "the field stream must be true or false")
 	}
-	return j.parseMaxTokens(fields)
+	return j.parseMaxTokens(f.max)
 }
 
-func empty(raw json.RawMessage) bool {
+// bodyFields are the values of a body that Sluice looks at, nil if absent. Of
+// a repeated field the last one counts, as for encoding/json.
+type bodyFields struct {
+	model, required, stream []byte
+	max                     [len(maxFields)][]byte
+}
+
+// maxFields bound the output, in the words of the endpoints.
+var maxFields = [...]string{"max_tokens", "max_completion_tokens", "max_output_tokens"}
+
+func (j *Job) scanBody() (f bodyFields) {
+	required := requiredFields[j.Endpoint]
+	body := jsonscan.NewObject(j.Body)
+	for m, ok := body.Next(); ok; m, ok = body.Next() {
+		switch key := string(m.Key); key {
+		case "model":
+			f.model = m.Value
+		case "stream":
+			f.stream = m.Value
+		case required:
+			f.required = m.Value
+		default:
+			if i := slices.Index(maxFields[:], key); i >= 0 {
+				f.max[i] = m.Value
+			}
+		}
+	}
+	return f
+}
+
+func empty(raw []byte) bool {
 	switch string(bytes.TrimSpace(raw)) {
 	case "", "null", "[]", `""`:
 		return true
@@ -190,15 +223,14 @@ func empty(raw json.RawMessage) bool {
 	return false
 }
 
-func (j *Job) parseMaxTokens(fields map[string]json.RawMessage) *Error {
-	for _, name := range [...]string{"max_tokens", "max_completion_tokens", "max_output_tokens"} {
-		raw := fields[name]
-		if raw == nil || string(raw) == "null" {
+func (j *Job) parseMaxTokens(values [len(maxFields)][]byte) *Error {
+	for i, raw := range values {
+		if jsonscan.Null(raw) {
 			continue
 		}
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil || n < 1 || n > MaxTokens {
-			return Errorf(CodeInvalidRequest, name, "the field %s must be a whole number from 1 to %d", name, MaxTokens)
+			return Errorf(CodeInvalidRequest, maxFields[i], "the field %s must be a whole number from 1 to %d", maxFields[i], MaxTokens)
 		}
 		j.MaxTokens = n
 	}

@@ -3,7 +3,7 @@ package adapter
 import (
 	"bytes"
 
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // node is a JSON value that grows by deltas: strings are joined, objects are

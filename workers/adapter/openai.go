@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/sluicehq/sluice/sdk/wire"
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // openAI is the codec for OpenAI's API and everything compatible with it.

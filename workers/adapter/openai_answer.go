@@ -4,7 +4,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/sdk/wire"
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // sound reports whether raw is a JSON object in valid UTF-8.

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/sluicehq/sluice/sdk/wire"
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // doneMarker ends a stream of chat completions or completions.

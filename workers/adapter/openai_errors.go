@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // fault is an OpenAI-shaped error object, and what its many relatives make of

@@ -2,7 +2,7 @@ package adapter
 
 import (
 	"github.com/sluicehq/sluice/sdk/wire"
-	"github.com/sluicehq/sluice/workers/internal/jsonscan"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // responsesStream follows a stream of the responses endpoint. Its last event
