@@ -16,12 +16,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 func TestMain(m *testing.M) {
 	ats.Register() // once, outside any bubble: without it the server's clock stands still in bubbles
-	m.Run()
+	storetest.Main(m)
 }
 
 var subjects wire.Subjects
