@@ -56,17 +56,16 @@ func (d *decoder) nodeFault(n *yaml.Node, key, bound string) {
 	d.fault(o, key, o.text, bound)
 }
 
-// note records that key was given here, and forgets what an earlier source
-// said of anything below it.
-func (d *decoder) note(key string, n *yaml.Node) {
-	if _, again := d.at[key]; again {
-		for k := range d.at {
-			if strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[") {
-				delete(d.at, k)
-			}
+// note records that key was given here.
+func (d *decoder) note(key string, n *yaml.Node) { d.at[key] = d.origin(n) }
+
+// forget drops what an earlier source said of anything below key.
+func (d *decoder) forget(key string) {
+	for k := range d.at {
+		if strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[") {
+			delete(d.at, k)
 		}
 	}
-	d.at[key] = d.origin(n)
 }
 
 // value decodes a node into v. A null leaves the default.

@@ -74,8 +74,12 @@ func (d *decoder) complete(c *Config, src Sources) {
 	if !d.given("routes") {
 		c.Routes = derivedRoutes(c.Pools, !d.given("pools"))
 	}
+	pools := make(map[string]*Pool, len(c.Pools))
+	for i := range c.Pools {
+		pools[c.Pools[i].Name] = &c.Pools[i]
+	}
 	for i := range c.Routes {
-		d.completeRoute(c, &c.Routes[i], at("routes", i))
+		d.completeRoute(pools, &c.Routes[i], at("routes", i))
 	}
 	if !c.ClickHouse.DSN.IsZero() && !d.given("clickhouse.embedded.enabled") {
 		c.ClickHouse.Embedded.Enabled = false
@@ -114,13 +118,13 @@ func (p *Pool) complete(known func(string) string) {
 	}
 }
 
-func (d *decoder) completeRoute(c *Config, r *Route, key string) {
+func (d *decoder) completeRoute(pools map[string]*Pool, r *Route, key string) {
 	if r.Strategy == "" {
 		r.Strategy = DefaultStrategy
 	}
 	for i := range r.Candidates {
 		cand := &r.Candidates[i]
-		pool := c.Pool(cand.Pool)
+		pool := pools[cand.Pool]
 		if pool == nil {
 			continue
 		}

@@ -211,6 +211,7 @@ func (d *decoder) text(path, text string, root reflect.Value) {
 			return
 		}
 		n = doc.Content[0]
+		d.forget(key)
 	}
 	d.value(key, n, v)
 }
