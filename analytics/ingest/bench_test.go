@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -68,4 +69,31 @@ func BenchmarkLedger(b *testing.B) {
 		r.stop()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(last), "ns/record")
+}
+
+// BenchmarkLedgerToEngine is the whole way, from a ledger of claims and
+// terminal records into the real ClickHouse: per job, a row in each table.
+func BenchmarkLedgerToEngine(b *testing.B) {
+	dsn := storetest.DSN(b)
+	l := startLedger(b)
+	m := benchRecord(b)
+	claim := map[string][]string{wire.HeaderStatus: {"running"}, wire.HeaderEntry: m.header[wire.HeaderEntry]}
+	body := make([]byte, 1024)
+	const n = 20_000
+	for b.Loop() {
+		b.StopTimer()
+		for range n {
+			l.async("a", claim, nil)
+			l.async("a", m.header, body)
+		}
+		<-l.js.PublishAsyncComplete()
+		b.StartTimer()
+		s, err := store.Open(store.Config{DSN: dsn})
+		must(b, err)
+		r := start(b, Config{JS: l.js, Store: s})
+		r.caughtUp(b, l)
+		r.stop()
+		must(b, s.Close())
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/n, "µs/job")
 }

@@ -49,7 +49,7 @@ func TestExactOnEngine(t *testing.T) {
 			attempts += n
 			spent += wire.NanoUSD(n) * 20
 		}
-		time.Sleep(rnd.N(300 * time.Millisecond))
+		time.Sleep(time.Duration(rnd.Int64N(int64(300 * time.Millisecond))))
 		switch i % 3 {
 		case 0:
 			storetest.Kill(t)
