@@ -114,7 +114,7 @@ func (a *App) clickhousePassword() (string, error) {
 func (a *App) Addresses() []string {
 	var out []string
 	if a.has(Gateway) {
-		out = append(out, "HTTP        http://"+a.cfg.HTTP.Listen)
+		out = append(out, "HTTP        http://"+a.httpAddr)
 	}
 	if a.embeddedClickHouse() {
 		out = append(out, "ClickHouse  http://"+a.cfg.ClickHouse.Embedded.Listen+" (user default)")

@@ -64,8 +64,10 @@ type App struct {
 	ingester   *ingest.Ingester
 	dsn        string
 
-	mu    sync.Mutex
-	pools []config.Pool // as last loaded
+	httpAddr string // of the gateway's listener
+
+	mu  sync.Mutex
+	now *config.Config // in force: cfg, or a later version of the file
 }
 
 // Run runs the roles until ctx ends, then stops in good order and returns
@@ -74,7 +76,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	a := &App{cfg: cfg, opt: opt, log: opt.Logger, subjects: wire.Subjects{Prefix: cfg.SubjectPrefix}, pools: cfg.Pools}
+	a := &App{cfg: cfg, opt: opt, log: opt.Logger, subjects: wire.Subjects{Prefix: cfg.SubjectPrefix}, now: cfg}
 	a.instance = a.newInstance()
 	if a.embedded() || a.embeddedClickHouse() {
 		unlock, err := lockDataDir(cfg.DataDir)
@@ -136,22 +138,52 @@ func (a *App) run(ctx context.Context) error {
 	var engine, ing sync.WaitGroup
 	defer func() { stopIngest(); ing.Wait(); stopEngine(); engine.Wait() }()
 
-	g, gctx := errgroup.WithContext(ctx)
 	if a.has(Ingest) {
 		if err := a.startAnalytics(engineCtx, ingestCtx, &engine, &ing); err != nil {
 			return err
 		}
 	}
-	if err := a.startBroker(gctx, g, js); err != nil {
-		return err
+	// Requests under way are still answered when a stop begins, so the
+	// gateway stops before router and workers do.
+	front, fctx := errgroup.WithContext(ctx)
+	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBroker()
+	back, bctx := errgroup.WithContext(brokerCtx)
+	if err := a.startBroker(bctx, back, js); err != nil {
+		stopBroker()
+		return errors.Join(err, back.Wait())
 	}
+	if a.has(Gateway) {
+		gw, err := a.newGateway()
+		if err != nil {
+			stopBroker()
+			return errors.Join(err, back.Wait())
+		}
+		front.Go(func() error { return gw.run(fctx) })
+	}
+	front.Go(func() error { // a part that fails ends the process
+		select {
+		case <-fctx.Done():
+			return nil
+		case <-bctx.Done():
+			return errBroken
+		}
+	})
 	if a.opt.Ready != nil {
 		a.opt.Ready(a)
 	}
-	return g.Wait()
+	err = front.Wait()
+	stopBroker()
+	if berr := back.Wait(); berr != nil {
+		return berr
+	}
+	return err
 }
 
-// startBroker starts router, worker, gateway and reload in the group.
+// errBroken stands in for the failed part's own error.
+var errBroken = errors.New("a part of the broker failed")
+
+// startBroker starts router, worker and reload in the group.
 func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.JetStream) error {
 	table, err := buildTable(a.cfg)
 	if err != nil {
@@ -184,11 +216,6 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(w.run)
 		reload = append(reload, w.replace)
 	}
-	if a.has(Gateway) {
-		if err := a.startGateway(ctx, g); err != nil {
-			return err
-		}
-	}
 	g.Go(func() error { return a.watch(ctx, reload) })
 	return nil
 }
@@ -207,7 +234,7 @@ func (a *App) watch(ctx context.Context, reload []func(*config.Config) error) er
 			}
 		}
 		a.mu.Lock()
-		a.pools = cfg.Pools
+		a.now = cfg
 		a.mu.Unlock()
 		a.log.Info("configuration changed", "path", cfg.Path)
 	})

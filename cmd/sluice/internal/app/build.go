@@ -111,11 +111,10 @@ func buildSimulated(p *config.Pool) (http.RoundTripper, func(), error) {
 
 // poolInfo is what administrators see of the pools' configuration.
 func (a *App) poolInfo() []control.PoolInfo {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	out := make([]control.PoolInfo, len(a.pools))
-	for i := range a.pools {
-		p := &a.pools[i]
+	pools := a.current().Pools
+	out := make([]control.PoolInfo, len(pools))
+	for i := range pools {
+		p := &pools[i]
 		out[i] = control.PoolInfo{Name: p.Name, Adapter: p.Adapter, Provider: p.Provider, Region: p.Region, Tier: p.Tier,
 			Weight: p.Weight, Concurrency: p.Concurrency, Models: []control.ModelInfo{}}
 		for j := range p.Models {

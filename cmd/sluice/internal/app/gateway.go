@@ -2,9 +2,64 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/sluicehq/sluice/broker/gateway"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 )
 
-// startGateway starts the HTTP role in the group.
-func (a *App) startGateway(context.Context, *errgroup.Group) error { return nil }
+// gatewayPart is the HTTP role: its listener is open before the process says
+// that it is ready.
+type gatewayPart struct {
+	gw       *gateway.Gateway
+	listener net.Listener
+}
+
+// newGateway opens the HTTP role's listener.
+func (a *App) newGateway() (*gatewayPart, error) {
+	js, err := a.connect("gateway")
+	if err != nil {
+		return nil, err
+	}
+	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
+		Models: a.models, Ready: a.ready}
+	for _, t := range a.cfg.Tenants {
+		gc.Tenants = append(gc.Tenants, gateway.Tenant{Name: t.Name, Key: t.Key.Reveal()})
+	}
+	l, err := net.Listen("tcp", a.cfg.HTTP.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP: %w; stop what holds the port, or set http.listen", err)
+	}
+	a.httpAddr = l.Addr().String()
+	return &gatewayPart{gw: gateway.New(gc), listener: l}, nil
+}
+
+func (p *gatewayPart) run(ctx context.Context) error { return p.gw.Serve(ctx, p.listener) }
+
+// models are the routes that clients may ask for.
+func (a *App) models() []string {
+	var out []string
+	for _, r := range a.current().Routes {
+		out = append(out, r.Model)
+	}
+	return out
+}
+
+// ready says why jobs cannot be taken.
+func (a *App) ready() error {
+	for _, nc := range a.conns {
+		if !nc.IsConnected() {
+			return errors.New("NATS is not connected")
+		}
+	}
+	return nil
+}
+
+// current is the configuration in force.
+func (a *App) current() *config.Config {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.now
+}

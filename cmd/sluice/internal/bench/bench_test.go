@@ -2,12 +2,20 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"math/big"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/analytics/engine"
 )
 
+// TestMain is also the engine's child process, which a system in this process
+// starts as `<this binary> engine`.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "engine" {
 		if err := engine.Main(context.Background(), os.Stdin, os.Stdout); err != nil {
@@ -18,18 +26,106 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestHop(t *testing.T) {
-	r, err := Hop(t.Context(), 50000)
-	if err != nil {
-		t.Fatal(err)
+// needEngine skips loudly without the ClickHouse engine, or fails where the
+// suite must run (SLUICE_TEST_ENGINE=1).
+func needEngine(t *testing.T) {
+	t.Helper()
+	_, err := engine.Find()
+	switch must := os.Getenv("SLUICE_TEST_ENGINE"); {
+	case must == "0":
+		t.Skip("SKIPPED: SLUICE_TEST_ENGINE=0")
+	case err != nil && must == "1":
+		t.Fatalf("the engine must be there: %v", err)
+	case errors.Is(err, engine.ErrNotFound):
+		t.Skipf("SKIPPED, the whole path is not tested: %v", err)
 	}
-	t.Logf("hop %.0f/s", r)
 }
 
-func TestPath(t *testing.T) {
-	r, err := Path(t.Context(), 60000, 512)
+// sluice builds the binary once for this test.
+func sluice(t *testing.T) []string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "sluice")
+	cmd := exec.Command("go", "build", "-o", bin, "github.com/sluicehq/sluice/cmd/sluice")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return []string{bin}
+}
+
+// TestReplayKilled kills the whole process 20 times in the middle of a replay:
+// every job ends exactly once, every attempt is one row, and the costs are the
+// providers' own.
+func TestReplayKilled(t *testing.T) {
+	needEngine(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	rep, err := Replay(ctx, TraceOptions{Arrivals: SyntheticTrace(6000, seed), Speed: 25, Kills: 20, Seed: seed,
+		Command: sluice(t), Log: t.Output()})
+	if rep != nil {
+		rep.Print(t.Output())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("path %.0f/s", r)
+	if rep.Interrupted == 0 {
+		t.Error("20 kills interrupted no attempt: the test kills nothing that matters")
+	}
+}
+
+// TestReplayTrace replays the start of the real trace, where it is there.
+func TestReplayTrace(t *testing.T) {
+	needEngine(t)
+	const path = "../../../../../shared/data/AzureLLMInferenceTrace_conv.csv"
+	arrivals, err := ReadTrace(path, 3000)
+	if err != nil {
+		t.Logf("using a synthetic trace: %v", err)
+		arrivals = SyntheticTrace(3000, 1)
+	}
+	rep, err := Replay(t.Context(), TraceOptions{Arrivals: arrivals, Speed: 100, Command: sluice(t), Log: t.Output()})
+	if rep != nil {
+		rep.Print(t.Output())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Interrupted != 0 {
+		t.Errorf("%d attempts were interrupted though nothing was killed", rep.Interrupted)
+	}
+}
+
+// TestVerifyFinds makes sure that the check can fail.
+func TestVerifyFinds(t *testing.T) {
+	good := Report{Jobs: 1, Terminal: 1, Costs: new(big.Int).SetInt64(5), Books: new(big.Int).SetInt64(5), Estimated: new(big.Int).SetInt64(0), True: new(big.Int).SetInt64(0)}
+	if err := good.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Report){
+		"lost":      func(r *Report) { r.Lost, r.Terminal = 1, 0 },
+		"doubled":   func(r *Report) { r.Doubled = 1 },
+		"unmatched": func(r *Report) { r.Unbooked = 1 },
+		"costs":     func(r *Report) { r.Costs = new(big.Int).SetInt64(6) },
+	} {
+		bad := good
+		spoil(&bad)
+		if bad.Err() == nil {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
+
+// TestRun runs the measurements in small and looks at what they print.
+func TestRun(t *testing.T) {
+	needEngine(t)
+	var out strings.Builder
+	if err := Run(t.Context(), &out, Options{Rounds: 1, Messages: 5000, Jobs: 3000, Rate: 100, Seconds: 1}); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(out.String())
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "ratio ") || last == "ratio 0.00" {
+		t.Errorf("last line %q, want a ratio", last)
+	}
 }
