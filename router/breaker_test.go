@@ -186,6 +186,19 @@ func TestEjectBacksOff(t *testing.T) {
 			t.Errorf("out for %d ms, want %d", got, want)
 		}
 		now = states[0].Until
+		Eject(EjectConfig{}, now, states, []Vital{failing, good, good})
+		l := Load{}
+		if states[0].Fill(EjectConfig{}, now, &l); !states[0].Returned || l.Ejected || l.Circuit != HalfOpen || l.Probes != 1 {
+			t.Errorf("time is over: %+v %+v", states[0], l)
+		}
+		Eject(EjectConfig{}, now, states, []Vital{{0, 0, 1}, good, good})
+		if states[0].Returned || !states[0].Probing {
+			t.Errorf("no probe has ended: %+v", states[0])
+		}
+	}
+	Eject(EjectConfig{}, now, states, []Vital{{2.5, 1, 1}, good, good})
+	if states[0].Until != 0 || states[0].Probing || states[0].Times == 0 {
+		t.Errorf("after its probes: %+v", states[0])
 	}
 	Eject(EjectConfig{}, now, states, []Vital{good, good, good})
 	if states[0].Times != 0 || states[0].Out(now) {

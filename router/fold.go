@@ -53,6 +53,16 @@ func (m Mean) Add(at int64, x float64, halfLife int64) Mean {
 	return Mean{Sum: m.Sum*d + x, Weight: m.Weight*d + 1, At: max(at, m.At)}
 }
 
+// Last is the mean when no more than limit samples count: the newest then
+// always has a part of 1/limit. Whoever slows down also answers less often,
+// and many fast samples would long hide the few slow ones.
+func (m Mean) Last(limit float64) Mean {
+	if m.Weight > limit {
+		m.Sum, m.Weight = m.Sum*(limit/m.Weight), limit
+	}
+	return m
+}
+
 // Value is the mean, 0 without samples.
 func (m Mean) Value() float64 {
 	if m.Weight <= 0 {
@@ -134,6 +144,12 @@ type Track struct {
 	TTFT, PerToken         Histogram
 }
 
+// How many samples a Vital looks back on at most.
+const (
+	recentOutcomes = 50
+	recentTimes    = 12
+)
+
 // Add folds one outcome.
 func (t *Track) Add(cfg TrackConfig, o Outcome) {
 	cfg = cfg.withDefaults()
@@ -142,7 +158,7 @@ func (t *Track) Add(cfg TrackConfig, o Outcome) {
 		ok = 1
 	}
 	t.OK = t.OK.Add(o.At, ok, cfg.HalfLife)
-	t.RecentOK = t.RecentOK.Add(o.At, ok, cfg.Recent)
+	t.RecentOK = t.RecentOK.Add(o.At, ok, cfg.Recent).Last(recentOutcomes)
 	if !o.OK || !known(o.LatencyMS) {
 		return
 	}
@@ -160,7 +176,7 @@ func (t *Track) Add(cfg TrackConfig, o Outcome) {
 		t.MeanPerToken = t.MeanPerToken.Add(o.At, per, cfg.HalfLife)
 	}
 	normal := o.LatencyMS / float64(o.Output+16) // so that short answers don't look slow
-	t.RecentTime = t.RecentTime.Add(o.At, normal, cfg.Recent)
+	t.RecentTime = t.RecentTime.Add(o.At, normal, cfg.Recent).Last(recentTimes)
 	t.BaselineTime = t.BaselineTime.Add(o.At, normal, cfg.Baseline)
 	if o.Input > 0 {
 		t.Cache = t.Cache.Add(o.At, float64(o.CacheRead)/float64(o.Input), cfg.HalfLife)

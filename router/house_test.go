@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,17 @@ func TestHouseSizes(t *testing.T) {
 		if e == "doc.go" && lines > 60 {
 			t.Errorf("doc.go has %d lines", lines)
 		}
+	}
+	transcripts, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range transcripts {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests += strings.Count(string(b), "\n")
 	}
 	t.Logf("%d lines of code, %d of tests", code, tests)
 	if tests*10 < code*13 {

@@ -52,9 +52,9 @@ func addScaled(sum, scores []float64, weight float64) {
 	if highest == lowest {
 		return
 	}
-	scale := weight / (highest - lowest)
+	width := highest - lowest
 	sum = sum[:len(scores)]
 	for place, v := range scores {
-		sum[place] += float64((v - lowest) * scale)
+		sum[place] += float64((v - lowest) / width * weight)
 	}
 }

@@ -39,7 +39,7 @@ func (o *oracle) combine(left []int) {
 		}
 		for _, i := range left {
 			if highest > lowest {
-				o.score[i] += float64((scores[i] - lowest) * (d.Weight / (highest - lowest)))
+				o.score[i] += float64((scores[i] - lowest) / (highest - lowest) * d.Weight)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func (o *oracle) scores(scorer string, left []int) map[int]float64 {
 	if scorer == "peak_ewma" {
 		for _, i := range left {
 			_, l := o.pool(i)
-			out[i] = out[i] * float64(l.Depth+1) / float64(o.cands[i].Weight)
+			out[i] = out[i] * (float64(l.Depth) + 0.5) / float64(o.cands[i].Weight)
 		}
 	}
 	return out
@@ -96,7 +96,7 @@ func (o *oracle) one(scorer string, i int) (float64, bool) {
 	_, output, _ := o.tokens()
 	switch scorer {
 	case "load":
-		return float64(l.Depth+1) / float64(c.Weight), true
+		return (float64(l.Depth) + 0.5) / float64(c.Weight), true
 	case "latency":
 		q := map[int][2]float64{50: {s.TTFT.P50, s.PerToken.P50}, 0: {s.TTFT.P90, s.PerToken.P90}, 90: {s.TTFT.P90, s.PerToken.P90},
 			95: {s.TTFT.P95, s.PerToken.P95}, 99: {s.TTFT.P99, s.PerToken.P99}}[o.spec.Params.Percentile]
@@ -199,5 +199,5 @@ func (o *oracle) rendezvous(i int) float64 {
 	}
 	h := mix(hashString(key) ^ mix(hashString(o.in.Meta.Tenant)))
 	h = mix(h ^ mix(hashString(o.cands[i].Pool)^mix(hashString(o.cands[i].Model))))
-	return (64 - math.Log2(float64(h|1))) / float64(o.cands[i].Weight)
+	return negLog2(h) * (1 / float64(o.cands[i].Weight)) // negLog2 is checked in TestNegLog2
 }

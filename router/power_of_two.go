@@ -15,7 +15,7 @@ var powerOfTwo = strategy{
 
 var peakScorer = scorer{
 	name: "peak_ewma",
-	doc:  "peak EWMA of latency × (queued + running + 1) / weight; unknown counts as the lowest known",
+	doc:  "peak EWMA of latency × (queued + running + 1/2) / weight; unknown counts as the lowest known",
 	score: func(s *scratch, out []float64) {
 		s.measured(out, func(_ *scratch, st *Stats) float64 { return st.PeakEWMA })
 		for place, i := range s.eligible {
@@ -23,7 +23,7 @@ var peakScorer = scorer{
 				out[place] = 1
 			}
 			depth := max(s.loadOf(i).Depth, 0)
-			out[place] = float64(out[place]*float64(int64(depth)+1)) / s.route.compiled[i].weightF
+			out[place] = float64(out[place]*(float64(depth)+0.5)) / s.route.compiled[i].weightF
 		}
 	},
 }
