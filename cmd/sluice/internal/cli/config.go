@@ -61,7 +61,8 @@ func (g *globals) validateConfig(cmd *cobra.Command, _ []string) error {
 	if from == "" {
 		from = "the default configuration (there is no " + config.DefaultPath + ")"
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d pools, %d routes, %d tenants\n", clean(from), len(c.Pools), len(c.Routes), len(c.Tenants))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %s, %s, %s\n", clean(from),
+		count(len(c.Pools), "pool"), count(len(c.Routes), "route"), count(len(c.Tenants), "tenant"))
 	return err
 }
 

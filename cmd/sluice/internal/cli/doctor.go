@@ -112,7 +112,7 @@ func (d *doctor) configuration() bool {
 	c, err := d.g.loadStrictly(d.cmd)
 	if err == nil {
 		from := firstOf(c.Path, "defaults")
-		d.ok("configuration", "%s: %d pools, %d routes", from, len(c.Pools), len(c.Routes))
+		d.ok("configuration", "%s: %s, %s", from, count(len(c.Pools), "pool"), count(len(c.Routes), "route"))
 		for _, w := range c.Warnings {
 			d.warn("configuration", "", "%s", w)
 		}

@@ -71,8 +71,6 @@ func hintFor(code wire.Code) string {
 		return "see which models there are with: sluice route list"
 	case wire.CodeBacklogFull:
 		return "the tenant has too many jobs queued: wait for some to end"
-	case wire.CodeExhausted:
-		return "see what each attempt met with: sluice job trace ID; try it again with: sluice dead requeue ID"
 	case wire.CodeNotFound:
 		return "results are kept for records.retention (24h unless configured); jobs are per tenant: --tenant NAME"
 	case wire.CodeIDConflict:

@@ -119,8 +119,9 @@ func localTime(s string) string {
 
 func (g *globals) cancelJob(cmd *cobra.Command, h *sdk.Handle) error {
 	a, err := h.Cancel(cmd.Context())
-	if sdk.CodeOf(err) == wire.CodeFinished && a != nil {
-		return failed(err, "", "job %s has ended already: %s", h.ID(), firstOf(string(a.Status), a.Error.Message))
+	if a != nil && (sdk.CodeOf(err) == wire.CodeFinished || err == nil && a.Status.Terminal() && a.Status != wire.Cancelled) {
+		return failed(err, "see sluice job get "+h.ID(), "job %s cannot be cancelled: it has ended already (%s)",
+			h.ID(), firstOf(string(a.Status), string(wire.CodeFinished)))
 	}
 	if err != nil {
 		return err

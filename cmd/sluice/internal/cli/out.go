@@ -36,6 +36,14 @@ func cleanLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// count is a number of things, such as "1 pool" or "3 pools".
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 // printJSON prints a value for programs.
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)

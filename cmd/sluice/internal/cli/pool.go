@@ -289,6 +289,6 @@ func (g *globals) requeue(cmd *cobra.Command, args []string, all bool) error {
 			return err
 		}
 	}
-	say(cmd.ErrOrStderr(), "%d jobs are queued again, under these IDs\n", len(answer.Requeued))
+	say(cmd.ErrOrStderr(), "queued again: %s\n", count(len(answer.Requeued), "job"))
 	return nil
 }

@@ -144,10 +144,19 @@ func (g *globals) follow(ctx context.Context, cmd *cobra.Command, h *sdk.Handle,
 	if !quiet {
 		say(cmd.ErrOrStderr(), "%s\n", clean(summary(r)))
 	}
-	if r.Err != nil {
-		return r.Err
+	return ended(r)
+}
+
+// ended is the error of a job that did not succeed.
+func ended(r *sdk.Result) error {
+	if r.Err == nil {
+		return nil
 	}
-	return nil
+	hint := hintFor(r.Err.Code)
+	if r.Attempts > 0 {
+		hint = "see what each attempt met with: sluice job trace " + r.Job
+	}
+	return failed(r.Err, hint, "job %s %s: %s: %s", r.Job, r.Status, r.Err.Code, r.Err.Message)
 }
 
 // goesOn says of an interrupted wait that the job is not.
