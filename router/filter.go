@@ -12,6 +12,8 @@ type filter struct {
 	applies func(s *scratch) bool
 	// test is the reason to exclude candidate i, Eligible for none.
 	test func(s *scratch, i int32) Reason
+	// sweep does the work of test for all candidates; nil: filter does it.
+	sweep func(s *scratch)
 	// soft filters exclude only while someone remains (I6).
 	soft bool
 }
@@ -36,6 +38,10 @@ func (s *scratch) filter() {
 			return
 		}
 		if !f.applies(s) || f.soft && !s.someRemain(f) {
+			continue
+		}
+		if f.sweep != nil {
+			f.sweep(s)
 			continue
 		}
 		kept, test, eligible := 0, f.test, s.eligible

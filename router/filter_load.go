@@ -1,25 +1,34 @@
 package router
 
-// loadFilter looks at everything that Load says, in one pass: its tests are
-// the only ones that every decision makes for every candidate.
+// loadFilter looks at everything that Load says, in one pass and without a
+// call for each candidate: its tests are the only ones that every decision
+// makes for all.
 var loadFilter = filter{
 	reasons: []Reason{Draining, Down, Unhealthy, CircuitOpen, RateLimited, Full},
 	applies: func(*scratch) bool { return true },
-	test: func(s *scratch, i int32) Reason {
-		c := &s.route.compiled[i]
-		l := s.loadOf(i)
-		if c.stopped != Eligible {
-			return c.stopped
-		}
-		if l.troubled() {
-			if r := l.trouble(s.in.Now, s.job.input+s.job.output); r != Eligible {
-				return r
+	sweep: func(s *scratch) {
+		compiled, load, eligible := s.route.compiled, s.load, s.eligible
+		now, tokens, class, kept := s.in.Now, s.job.input+s.job.output, s.class, 0
+		for _, i := range eligible {
+			c, l := &compiled[i], &s.idle
+			if int(c.pool) < len(load) {
+				l = &load[c.pool]
 			}
+			r := c.stopped
+			if r == Eligible && l.troubled() {
+				r = l.trouble(now, tokens)
+			}
+			if r == Eligible && l.Depth >= c.allowance[class] {
+				r = Full
+			}
+			if r != Eligible {
+				s.verdicts[i].Excluded = r
+				continue
+			}
+			eligible[kept] = i
+			kept++
 		}
-		if l.Depth >= c.allowance[s.class] {
-			return Full
-		}
-		return Eligible
+		s.eligible = eligible[:kept]
 	},
 }
 

@@ -18,22 +18,24 @@ var latencyScorer = scorer{
 	name: "latency",
 	doc:  "time to first token + time per token × expected output tokens, at the percentile, in ms",
 	score: func(s *scratch, out []float64) {
-		s.measured(out, func(s *scratch, st *Stats) float64 {
-			p := s.route.spec.Params.Percentile
-			return answerTime(st.TTFT.at(p), st.PerToken.at(p), s.job.output)
-		})
+		p, output := s.route.spec.Params.Percentile, float64(s.job.output)
+		for place, i := range s.eligible {
+			st := s.statsOf(i)
+			out[place] = answerTime(st.TTFT.at(p), st.PerToken.at(p), output)
+		}
+		settle(out)
 	},
 }
 
 // answerTime is the time to the whole answer, 0 if it is not known. A call
 // that does not stream has no time to first token.
-func answerTime(ttft, perToken float64, output int64) float64 {
+func answerTime(ttft, perToken float64, output float64) float64 {
 	t := 0.0
 	if known(ttft) {
 		t = ttft
 	}
 	if known(perToken) {
-		t += float64(perToken * float64(output))
+		t += float64(perToken * output)
 	}
 	return t
 }

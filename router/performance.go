@@ -18,17 +18,17 @@ var performanceScorer = scorer{
 	name: "performance",
 	doc:  "(2 × time to first token + time per token × expected output tokens) / success rate, in ms",
 	score: func(s *scratch, out []float64) {
-		s.measured(out, func(s *scratch, st *Stats) float64 {
-			t := answerTime(st.TTFT.Mean, st.PerToken.Mean, s.job.output)
+		output := float64(s.job.output)
+		for place, i := range s.eligible {
+			st := s.statsOf(i)
+			t := answerTime(st.TTFT.Mean, st.PerToken.Mean, output)
 			if known(st.TTFT.Mean) {
 				t += st.TTFT.Mean
 			}
-			if t == 0 {
-				return 0
-			}
 			ok, n := st.successes()
-			return float64(t*n) / ok
-		})
+			out[place] = float64(t*n) / ok
+		}
+		settle(out)
 	},
 }
 

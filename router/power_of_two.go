@@ -17,7 +17,10 @@ var peakScorer = scorer{
 	name: "peak_ewma",
 	doc:  "peak EWMA of latency × (queued + running + 1/2) / weight; unknown counts as the lowest known",
 	score: func(s *scratch, out []float64) {
-		s.measured(out, func(_ *scratch, st *Stats) float64 { return st.PeakEWMA })
+		for place, i := range s.eligible {
+			out[place] = s.statsOf(i).PeakEWMA
+		}
+		settle(out)
 		for place, i := range s.eligible {
 			if out[place] == 0 {
 				out[place] = 1

@@ -39,21 +39,23 @@ func scorerNames() []string {
 	return names
 }
 
-// measured scores by a measurement; one that is not known counts as the best
-// of those that are, so that it becomes known (I9).
-func (s *scratch) measured(out []float64, value func(s *scratch, st *Stats) float64) {
-	best := 0.0
-	for place, i := range s.eligible {
-		v := value(s, s.statsOf(i))
-		if !known(v) {
-			v = 0
-		} else if best == 0 || v < best {
+// settle gives measurements that are not known the lowest score of those that
+// are, so that they become known (I9); 0 if none is.
+func settle(out []float64) {
+	best, unknown := 0.0, false
+	for _, v := range out {
+		switch {
+		case !known(v):
+			unknown = true
+		case best == 0 || v < best:
 			best = v
 		}
-		out[place] = v
+	}
+	if !unknown {
+		return
 	}
 	for place, v := range out {
-		if v == 0 {
+		if !known(v) {
 			out[place] = best
 		}
 	}

@@ -18,6 +18,9 @@ var throughputScorer = scorer{
 	name: "throughput",
 	doc:  "1000 / (output tokens per second)",
 	score: func(s *scratch, out []float64) {
-		s.measured(out, func(_ *scratch, st *Stats) float64 { return 1000 / st.Throughput })
+		for place, i := range s.eligible {
+			out[place] = 1000 / s.statsOf(i).Throughput
+		}
+		settle(out)
 	},
 }
