@@ -139,7 +139,7 @@ func (r *chunkReader) follow(ctx context.Context) error {
 		if last, ok, err = r.l.look(ctx, hinted); err != nil {
 			return err
 		}
-		if hinted || ok {
+		if hinted || ok || r.l.confirm > 0 {
 			unknown = 0
 		} else if unknown, err = r.h.exists(ctx, unknown); err != nil {
 			return err
@@ -161,7 +161,7 @@ func (r *chunkReader) start(last stored) {
 
 // readLive yields live chunks until it is time to look at the job's record.
 func (r *chunkReader) readLive(ctx context.Context) (hinted bool, err error) {
-	timer := time.NewTimer(r.l.w.pause())
+	timer := time.NewTimer(r.l.due())
 	defer timer.Stop()
 	for {
 		select {

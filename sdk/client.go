@@ -228,7 +228,7 @@ func (c *Client) persist(ctx context.Context, do func() error) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("sluice: no answer yet (%w): %w", context.Cause(ctx), err)
+			return unanswered(ctx, err)
 		}
 		e := classify(err)
 		if c.isClosed() {
@@ -246,10 +246,17 @@ func (c *Client) persist(ctx context.Context, do func() error) error {
 		}
 		select {
 		case <-ctx.Done():
+			return unanswered(ctx, err)
 		case <-c.closed:
+			return errClosed
 		case <-time.After(pause):
 		}
 	}
+}
+
+// unanswered says that ctx ended, and what the last try met.
+func unanswered(ctx context.Context, last error) error {
+	return fmt.Errorf("sluice: no answer yet (%w): %w", context.Cause(ctx), last)
 }
 
 func (c *Client) isClosed() bool {

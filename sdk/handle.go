@@ -68,7 +68,7 @@ func (h *Handle) await(ctx context.Context, l *listener) (stored, error) {
 		if hinted, err = l.next(ctx); err != nil {
 			return r, err
 		}
-		if hinted || ok {
+		if hinted || ok || l.confirm > 0 {
 			unknown = 0
 		} else if unknown, err = h.exists(ctx, unknown); err != nil {
 			return r, err

@@ -53,26 +53,19 @@ func (c *Client) last(ctx context.Context, job string) (r stored, ok bool, err e
 	return r, true, nil
 }
 
-// look reads the last record of the listener's job, with patience: final is
-// false when the job has no terminal record yet. After a terminal record was
-// heard (hinted) it asks again for a while if the ledger does not hold it:
-// either it is not stored yet, or it was refused (S1). Answers that fail to
+// look reads the last record of the listener's job; ok is false when it has
+// none. hinted says that a record was heard just before. Answers that fail to
 // come are no errors here, they only mean not knowing yet; refusals are.
 func (l *listener) look(ctx context.Context, hinted bool) (r stored, ok bool, err error) {
-	for wait := confirmFirst; ; wait *= 2 {
-		r, ok, err = l.w.c.last(ctx, l.job)
-		if err != nil {
-			return r, false, permanent(ctx, err)
-		}
-		if !hinted || ok && r.Status.Terminal() || wait > confirmLast {
-			return r, ok, nil
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return r, false, context.Cause(ctx)
-		}
+	r, ok, err = l.w.c.last(ctx, l.job)
+	if err != nil { // soon again, as if something had been heard a while ago
+		l.confirm = max(l.confirm, retryFirst)
+		err, ok, hinted = permanent(ctx, err), false, false
 	}
+	if !ok || l.all || !r.Status.Terminal() {
+		l.looked(hinted)
+	}
+	return r, ok, err
 }
 
 // permanent is err if trying again is no use, nil otherwise.
@@ -92,7 +85,7 @@ func permanent(ctx context.Context, err error) error {
 // next waits for a signal, or until it is time to look again without one.
 // hinted says that a record was heard.
 func (l *listener) next(ctx context.Context) (hinted bool, err error) {
-	timer := time.NewTimer(l.w.pause())
+	timer := time.NewTimer(l.due())
 	defer timer.Stop()
 	select {
 	case <-l.ready:

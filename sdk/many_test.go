@@ -46,7 +46,7 @@ func TestSubmitHundredThousand(t *testing.T) {
 	if got := b.stream(wire.StreamJobs).State.Msgs; got != 100_000 || n != 100_000 {
 		t.Errorf("%d handles, and the stream holds %d jobs", n, got)
 	}
-	if took > 20*time.Second {
+	if took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }

@@ -43,8 +43,8 @@ type recordReader struct {
 
 func (r *recordReader) follow(ctx context.Context) error {
 	unknown := 0
-	for {
-		last, ok, err := r.l.look(ctx, false)
+	for hinted := false; ; {
+		last, ok, err := r.l.look(ctx, hinted)
 		if err != nil {
 			return err
 		}
@@ -53,36 +53,15 @@ func (r *recordReader) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		hinted, err := r.l.next(ctx)
-		if err != nil {
+		if hinted, err = r.l.next(ctx); err != nil {
 			return err
 		}
-		if hinted { // heard, and perhaps not stored yet
-			if err := r.settle(ctx); err != nil {
-				return err
-			}
-		}
-		if hinted || ok {
+		if hinted || ok || r.l.confirm > 0 {
 			unknown = 0
 		} else if unknown, err = r.h.exists(ctx, unknown); err != nil {
 			return err
 		}
 	}
-}
-
-// settle waits until the ledger holds more than has been read, for as long as
-// a record that was heard may take to be stored.
-func (r *recordReader) settle(ctx context.Context) error {
-	for wait := confirmFirst; wait <= confirmLast; wait *= 2 {
-		last, ok, err := r.l.look(ctx, false)
-		if err != nil || ok && last.seq > r.read {
-			return err
-		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // catchUp yields the records that the ledger holds after those read.

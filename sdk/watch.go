@@ -16,8 +16,9 @@ const (
 	lookAgain    = 5 * time.Second      // between two looks of one wait, at least
 	lookSpread   = 5 * time.Millisecond // per wait of the client: at most 200 looks a second in all
 	maxLooks     = 64                   // at once
-	confirmFirst = time.Millisecond     // after a terminal record was heard that the ledger does not hold yet
-	confirmLast  = 256 * time.Millisecond
+	confirmFirst = time.Millisecond     // after a record was heard that the ledger does not hold yet, and doubling
+	confirmLast  = 4 * time.Second
+	retryFirst   = 50 * time.Millisecond // after a look that got no answer, and doubling
 )
 
 // watches tells whoever waits for a job that a record of it was published.
@@ -51,6 +52,10 @@ type listener struct {
 	all    bool // every record, not terminal ones only
 	ready  chan struct{}
 	missed bool // a reconnect has happened since the last take; watches.mu guards it
+
+	// confirm is the time until the next look after a record was heard that
+	// the ledger did not hold, 0 otherwise. Only the reader touches it.
+	confirm time.Duration
 }
 
 func (w *watches) init(c *Client) {
@@ -173,7 +178,29 @@ func (l *listener) tookMiss() bool {
 	return missed
 }
 
-// pause is how long to wait for a signal before looking again without one.
+// due is how long to wait for a signal before looking again without one.
+func (l *listener) due() time.Duration {
+	if l.confirm > 0 {
+		return l.confirm
+	}
+	return l.w.pause()
+}
+
+// looked notes that the ledger did not hold what the reader waits for, and
+// whether a record had been heard: it is then stored in a moment, or a little
+// later when the server is busy, or it was refused (S1).
+func (l *listener) looked(hinted bool) {
+	switch {
+	case hinted:
+		l.confirm = confirmFirst
+	case l.confirm > confirmLast/2:
+		l.confirm = 0
+	default:
+		l.confirm *= 2
+	}
+}
+
+// pause is the time between two looks of one wait when nothing is heard.
 func (w *watches) pause() time.Duration {
 	w.mu.Lock()
 	n := w.n
