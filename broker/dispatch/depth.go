@@ -93,8 +93,8 @@ func (t *tally) sent(pool int) {
 
 // settled takes the outcome of a publish of ours.
 func (t *tally) settled(o outcome) {
-	if o.table != t.table {
-		return // the tally was reset since
+	if o.table != t.table || o.pool == parked {
+		return // the tally was reset since, or does not know it
 	}
 	t.unacked[o.pool]--
 	if o.err != nil {

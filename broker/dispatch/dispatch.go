@@ -38,6 +38,8 @@ type Dispatcher struct {
 	acked   chan outcome
 	sent    chan sending
 	depths  chan depths
+	emptied chan lot      // a lot has no more jobs
+	found   chan lot      // a lot has jobs
 	wake    chan struct{} // asks for a fresh look at the queue depths
 
 	placed atomic.Uint64
@@ -81,6 +83,8 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		acked:   make(chan outcome, maxSending),
 		sent:    make(chan sending, maxSending),
 		depths:  make(chan depths, 1),
+		emptied: make(chan lot, 1),
+		found:   make(chan lot, 1),
 		wake:    make(chan struct{}, 1),
 	}
 	d.table.Store(table)
@@ -114,6 +118,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		src := newSource(s, d.cfg.Held)
 		g.Go(func() error { d.intake(ctx, src); return nil })
 	}
+	g.Go(func() error { d.findLots(ctx); return nil })
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { l.run(ctx); close(d.sent); return nil })
 	g.Go(func() error { d.ack(); return nil })
@@ -130,7 +135,9 @@ func (d *Dispatcher) ack() {
 		select {
 		case a := <-s.future.Ok():
 			o.seq = a.Sequence
-			d.placed.Add(1)
+			if s.pool != parked {
+				d.placed.Add(1)
+			}
 			d.done(s.it)
 		case o.err = <-s.future.Err():
 		case <-time.After(sendTimeout):

@@ -11,7 +11,9 @@
 // Late binding: a job goes to a pool only while the pool has room; otherwise
 // it stays where it is, most of it in the stream and a bounded number of the
 // oldest in memory, grouped by route so that a full route does not stand
-// before a free one. More urgent classes are placed first, and less urgent
+// before a free one. Where blocked routes fill that memory while another route
+// has room, their jobs are parked: moved within the jobs stream to a subject of
+// their own, from where they are taken when there is room. More urgent classes are placed first, and less urgent
 // ones find a pool full earlier (router.Pool.Allowance), so a huge batch never
 // buries an interactive job.
 //

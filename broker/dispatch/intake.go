@@ -15,6 +15,7 @@ import (
 type source struct {
 	topology.Source
 	free chan struct{}
+	lot  bool // of parked jobs
 }
 
 func newSource(s topology.Source, held int) *source {
@@ -55,33 +56,39 @@ const (
 
 // intake fetches jobs of one source until ctx ends.
 func (d *Dispatcher) intake(ctx context.Context, src *source) {
+	d.intakeUntil(ctx, src, fetchWait, func() bool { return false })
+}
+
+// intakeUntil fetches jobs of one source until ctx ends, or until a pull of
+// the given length brought nothing and empty agrees (true). A source that is
+// gone ends it too (false).
+func (d *Dispatcher) intakeUntil(ctx context.Context, src *source, wait time.Duration, empty func() bool) bool {
 	for {
 		n := src.acquire(ctx, fetchMost)
 		if n == 0 {
-			return
+			return false
 		}
-		pull, stop := context.WithTimeout(ctx, fetchWait)
+		pull, stop := context.WithTimeout(ctx, wait)
 		batch, err := src.Consumer.Fetch(n, jetstream.FetchContext(pull))
-		if err != nil {
-			stop()
-			src.release(n)
-			d.cfg.Logger.Warn("cannot fetch jobs, trying again", "class", src.Class, "err", err)
-			if ledger.Pause(ctx, time.Second) != nil {
-				return
-			}
-			continue
+		got := 0
+		if err == nil {
+			got = d.receive(ctx, src, batch)
+			err = batch.Error()
 		}
-		got := d.receive(ctx, src, batch)
 		stop()
 		src.release(n - got)
-		if err := batch.Error(); err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
-			d.cfg.Logger.Debug("a pull for jobs ended early", "class", src.Class, "err", err)
-			if ledger.Pause(ctx, 100*time.Millisecond) != nil {
-				return
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case src.lot && (errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDeleted)):
+			return false
+		case got == 0 && empty():
+			return true
+		case err != nil && !errors.Is(err, context.DeadlineExceeded):
+			d.cfg.Logger.Warn("a pull for jobs failed, trying again", "class", src.Class, "err", err)
+			if ledger.Pause(ctx, 500*time.Millisecond) != nil {
+				return false
 			}
-		}
-		if ctx.Err() != nil {
-			return
 		}
 	}
 }
@@ -132,7 +139,7 @@ func (it *item) parse(s wire.Subjects) *wire.Error {
 	if err != nil {
 		return wire.Errorf(wire.CodeInternal, "", "message without JetStream metadata")
 	}
-	if md.Stream == s.Stream(wire.StreamSched) {
+	if it.source.lot || md.Stream == s.Stream(wire.StreamSched) {
 		if it.asg, err = wire.DecodeAssignment(it.msg.Headers()); err != nil {
 			return wire.Errorf(wire.CodeInternal, "", "%s", err)
 		}

@@ -36,6 +36,8 @@ type loop struct {
 	random   *rand.Rand
 	sending  int
 	held     int
+	lots     map[lot]bool  // routes whose new jobs are parked
+	leaving  []*item       // to be parked
 	pace     time.Duration // between looks while jobs wait; doubles when a look brings nothing
 	moved    bool          // something was placed since the last look
 }
@@ -47,7 +49,7 @@ type lane struct {
 }
 
 func newLoop(d *Dispatcher) *loop {
-	l := &loop{d: d, classes: map[wire.Class]*lane{}, pace: lookEvery, sequence: map[string]uint64{},
+	l := &loop{d: d, classes: map[wire.Class]*lane{}, lots: map[lot]bool{}, pace: lookEvery, sequence: map[string]uint64{},
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 	for _, c := range wire.Classes() {
 		l.classes[c] = &lane{byName: map[string]*queue{}}
@@ -68,6 +70,10 @@ func (l *loop) run(ctx context.Context) {
 			l.settled(o)
 		case s := <-l.d.depths:
 			l.looked(s)
+		case k := <-l.d.found:
+			l.openLot(ctx, k)
+		case k := <-l.d.emptied:
+			delete(l.lots, k)
 		case <-retry.C:
 		case <-pulse.C:
 			l.keepAlive(ctx)
@@ -97,6 +103,10 @@ func (l *loop) drain() {
 }
 
 func (l *loop) hold(it *item) {
+	if !it.source.lot && l.lots[lot{it.asg.Meta.Class, it.asg.Meta.Route}] {
+		l.leaving = append(l.leaving, it) // behind those parked before it
+		return
+	}
 	lane := l.classes[it.asg.Meta.Class]
 	q := lane.byName[it.asg.Meta.Route]
 	if q == nil {
@@ -143,6 +153,7 @@ func (l *loop) place(ctx context.Context) {
 	if t := l.d.table.Load(); t != l.tally.table {
 		l.tally.reset(t, l.d.cfg.Subjects)
 	}
+	l.leave()
 	for _, class := range wire.Classes() {
 		lane := l.classes[class]
 		for progress := true; progress; {
@@ -157,7 +168,9 @@ func (l *loop) place(ctx context.Context) {
 			}
 		}
 		lane.sweep()
+		l.unclog(ctx, class)
 	}
+	l.leave()
 }
 
 // sweep forgets empty queues.
@@ -236,7 +249,7 @@ func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
 // refresh asks for a new look at the depths when one is due, and says after
 // how long to come back (0: nothing to wait for).
 func (l *loop) refresh() time.Duration {
-	if l.held == 0 && l.sending == 0 && len(l.tally.own) == 0 {
+	if l.held == 0 && l.sending == 0 && len(l.leaving) == 0 && len(l.tally.own) == 0 {
 		return 0
 	}
 	now := time.Now()
@@ -290,6 +303,9 @@ func (l *loop) handBack() {
 				l.d.giveBack(it, 0)
 			}
 		}
+	}
+	for _, it := range l.leaving {
+		l.d.giveBack(it, 0)
 	}
 	for {
 		select {

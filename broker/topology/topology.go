@@ -45,6 +45,7 @@ func streams(c Config) []jetstream.StreamConfig {
 	for _, class := range wire.Classes() {
 		jobs = append(jobs, s.Jobs("*", class))
 	}
+	jobs = append(jobs, s.BacklogAll())
 	return []jetstream.StreamConfig{
 		{Name: s.Stream(wire.StreamJobs), Subjects: jobs,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
@@ -106,10 +107,7 @@ func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]So
 			{wire.StreamSched, s.Requeue("*", class)},
 			{wire.StreamJobs, s.Jobs("*", class)},
 		} {
-			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), jetstream.ConsumerConfig{
-				Durable: "router_" + string(class), FilterSubject: q.filter, AckPolicy: jetstream.AckExplicitPolicy,
-				AckWait: jobsAckWait, MaxAckPending: JobsHeld, MaxDeliver: -1, MaxWaiting: 512,
-			})
+			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), routerConsumer("router_"+string(class), q.filter))
 			if err != nil {
 				return nil, fmt.Errorf("consumer of class %s on %s: %w", class, q.stream, err)
 			}
@@ -117,6 +115,41 @@ func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]So
 		}
 	}
 	return out, nil
+}
+
+// routerConsumer is a queue that routers share.
+func routerConsumer(name, filter string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{Durable: name, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: jobsAckWait, MaxAckPending: JobsHeld, MaxDeliver: -1, MaxWaiting: 512}
+}
+
+// lotThreshold is how long the consumer of parked jobs outlives its last
+// reader.
+const lotThreshold = 5 * time.Minute
+
+// Backlog creates the routers' consumer for the parked jobs of a class and
+// route.
+func Backlog(ctx context.Context, js jetstream.JetStream, s wire.Subjects, class wire.Class, route string) (Source, error) {
+	cc := routerConsumer("backlog_"+string(class)+"_"+wire.Token(route), s.Backlog(class, route))
+	cc.InactiveThreshold = lotThreshold
+	c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(wire.StreamJobs), cc)
+	if err != nil {
+		return Source{}, fmt.Errorf("consumer of parked jobs of %s: %w", route, err)
+	}
+	return Source{Class: class, Consumer: c}, nil
+}
+
+// Lots counts the parked jobs by subject.
+func Lots(ctx context.Context, js jetstream.JetStream, s wire.Subjects) (map[string]uint64, error) {
+	stream, err := js.Stream(ctx, s.Stream(wire.StreamJobs))
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.BacklogAll()))
+	if err != nil {
+		return nil, err
+	}
+	return info.State.Subjects, nil
 }
 
 // ResetQueues drops the delivery state of all queues, so that everything still

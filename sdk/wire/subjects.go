@@ -1,6 +1,9 @@
 package wire
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // DefaultPrefix is the first token of every subject unless configured otherwise.
 const DefaultPrefix = "sluice"
@@ -36,6 +39,9 @@ func (s Subjects) Requeue(tenant string, class Class) string {
 func (s Subjects) Backlog(class Class, route string) string {
 	return s.join("backlog", string(class), Token(route))
 }
+
+// BacklogAll is the filter of all parked jobs.
+func (s Subjects) BacklogAll() string { return s.join("backlog", "*", "*") }
 
 // Records is the subject of one job's records, or with "*" or ">" a filter.
 func (s Subjects) Records(tenant, job string) string { return s.join("records", tenant, job) }
@@ -152,4 +158,38 @@ func ValidName(name string) bool {
 		}
 	}
 	return true
+}
+
+// SplitBacklog takes class and route out of a backlog subject.
+func (s Subjects) SplitBacklog(subject string) (Class, string, bool) {
+	class, token, ok := s.SplitTenantJob(subject)
+	if !ok {
+		return "", "", false
+	}
+	route, ok := untoken(token)
+	return Class(class), route, ok && Class(class).Valid()
+}
+
+// untoken is the inverse of Token.
+func untoken(token string) (string, bool) {
+	if !strings.Contains(token, "=") {
+		return token, true
+	}
+	var b strings.Builder
+	for i := 0; i < len(token); i++ {
+		if token[i] != '=' {
+			b.WriteByte(token[i])
+			continue
+		}
+		if i+2 >= len(token) {
+			return "", false
+		}
+		n, err := strconv.ParseUint(token[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", false
+		}
+		b.WriteByte(byte(n))
+		i += 2
+	}
+	return b.String(), true
 }

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+func TestJobViews(t *testing.T) {
+	b := newBroker(t, t.TempDir(), answer(completion("x")))
+	f := b.newFront()
+	id := f.post("/v1/chat/completions", chatBody, "Sluice-Tenant", "acme").header.Get("Sluice-Job")
+	for _, r := range []reply{f.get("/admin/v1/jobs/"+id, "Sluice-Tenant", "acme"), f.get("/admin/v1/jobs/" + id + "?tenant=acme")} {
+		var a wire.Answer
+		if err := json.Unmarshal([]byte(r.body), &a); err != nil || r.status != 200 || a.Job != id || a.Status != wire.Succeeded {
+			t.Errorf("%d %s (%v)", r.status, r.body, err)
+		}
+	}
+	r := f.get("/admin/v1/jobs/none")
+	if _, _, _, code := r.fault(t); r.status != 404 || code != "job_not_found" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	r = f.get("/admin/v1/jobs/a.b")
+	if _, _, _, code := r.fault(t); r.status != 400 || code != "invalid_job_id" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	r = f.post("/admin/v1/jobs/"+id+"/cancel", "", "Sluice-Tenant", "acme")
+	if _, _, _, code := r.fault(t); r.status != 409 || code != "job_finished" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestCancelByAdmin(t *testing.T) {
+	b := newBroker(t, t.TempDir(), hang)
+	f := b.newFront()
+	waiting := make(chan reply, 1)
+	go func() { waiting <- f.post("/v1/chat/completions", chatBody, "Sluice-Job-Id", "victim") }()
+	eventually(t, "submitted", func() bool { return b.count() == 1 })
+	if r := f.post("/admin/v1/jobs/victim/cancel", ""); r.status != 200 || !strings.Contains(r.body, `"cancelled"`) {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	r := <-waiting
+	if _, _, _, code := r.fault(t); r.status != 499 || code != "cancelled" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestAdminQuestionsAreForwarded(t *testing.T) {
+	b := newBroker(t, t.TempDir(), nil)
+	b.admin = func(op string, data []byte) any {
+		if op == "routes" {
+			return map[string]any{"error": wire.AnswerError{Code: wire.CodeUnavailable, Message: "not now"}}
+		}
+		return map[string]string{"op": op, "asked": string(data)}
+	}
+	open := b.newFront()
+	keyed := b.newFront(func(c *Config) { c.Tenants = []Tenant{{"acme", "k"}} })
+	for _, c := range []struct {
+		f      *front
+		path   string
+		op     string
+		asked  string
+		status int
+	}{
+		{open, "/admin/v1/pools", "pools", `{}`, 200},
+		{open, "/admin/v1/dead", "dead.list", `{}`, 200},
+		{open, "/admin/v1/dead?tenant=globex&limit=5", "dead.list", `{"tenant":"globex","limit":5}`, 200},
+		{open, "/admin/v1/jobs?status=failed", "jobs", `{"status":"failed"}`, 200},
+		{open, "/admin/v1/jobs?limit=many", "", "", 400},
+		{open, "/admin/v1/jobs?tenant=a.b", "", "", 400},
+		{open, "/admin/v1/routes", "", "", 503},
+		{keyed, "/admin/v1/dead?tenant=globex", "dead.list", `{"tenant":"acme"}`, 200},
+	} {
+		r := c.f.get(c.path, "Authorization", "Bearer k")
+		want := fmt.Sprintf(`{"asked":%q,"op":%q}`, c.asked, c.op)
+		if r.status != c.status || c.status == 200 && r.body != want {
+			t.Errorf("%s: %d %s, want %d %s", c.path, r.status, r.body, c.status, want)
+		}
+		if c.status != 200 {
+			r.fault(t)
+		}
+	}
+}
+
+func TestNoRouterAnswers(t *testing.T) {
+	b := newBroker(t, t.TempDir(), nil)
+	f := b.newFront(func(c *Config) { c.Subjects.Prefix = "elsewhere" })
+	for _, path := range []string{"/admin/v1/pools", "/admin/v1/jobs/x"} {
+		r := f.get(path)
+		if _, _, _, code := r.fault(t); r.status != 503 || code != "unavailable" || r.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+}
