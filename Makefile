@@ -1,0 +1,64 @@
+# Sluice. `make help` lists what there is. Needs Go, and Node for the engine;
+# Python only for demo-real. No C compiler: everything is built without cgo.
+
+.DEFAULT_GOAL := help
+.PHONY: help build engine up demo demo-real test bench bench-trace check fuzz clean
+
+export CGO_ENABLED := 0
+
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO        ?= go
+GODIRS    := analytics broker cmd integration router sdk workers
+TESTFLAGS ?= -count=1
+FUZZTIME  ?= 30s
+# The trace of `make bench` and `make bench-trace`: a file, or "synthetic".
+TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),synthetic)
+SPEED     ?= 100
+KILLS     ?= 0
+ARGS      ?=
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+build: ## build ./bin/sluice
+	$(GO) build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
+
+engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when it is there)
+	@sh .ci/engine
+
+up: build engine ## run everything in one process until it is interrupted; data in ./sluice-data
+	bin/sluice up $(ARGS)
+
+demo: build engine ## push a few hundred prompts through three simulated pools, show what they cost, clean up
+	@bin/sluice demo $(ARGS)
+
+demo-real: build engine ## the same with a real model on this machine (builds llama.cpp: ten minutes the first time)
+	@python3 integration/real/run.py $(ARGS)
+
+test: engine ## run every test, on the real engine
+	SLUICE_TEST_ENGINE=1 $(GO) test $(TESTFLAGS) -timeout 25m ./...
+
+bench: build engine ## jobs per second of the whole path beside one JetStream hop (line "ratio N.NN"), latency, trace replay
+	bin/sluice bench $(ARGS)
+	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS)
+
+bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every cost with the providers' books
+	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS) $(ARGS)
+
+check: ## run the linters: gofmt, go vet, staticcheck, house rules
+	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }
+	@echo "ok  gofmt"
+	@$(GO) vet ./... && echo "ok  go vet"
+	@$(GO) tool -modfile=.ci/tools/go.mod staticcheck ./... && echo "ok  staticcheck"
+	@$(GO) test -count=1 ./integration/house && echo "ok  house rules"
+
+fuzz: ## run every fuzz target for FUZZTIME
+	@set -e; for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(GODIRS)); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "== $$(dirname $$file) $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done
+
+clean: ## remove what build, engine, up and demo-real made (also ./sluice-data)
+	rm -rf bin .engine .demo sluice-data
