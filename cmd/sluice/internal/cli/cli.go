@@ -74,6 +74,7 @@ func build(d Deps) (*cobra.Command, *globals) {
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetIn(d.In)
 	root.SetOut(d.Out)
 	root.SetErr(d.Err)
@@ -188,8 +189,11 @@ func (g *globals) sources(cmd *cobra.Command) (config.Sources, error) {
 // Sources gives a server command its configuration's sources, to load and to
 // watch it by. cmd must be in [Deps].Commands, and may have [ConfigFlags].
 func Sources(cmd *cobra.Command) (config.Sources, error) {
-	g, ok := cmd.Context().Value(globalsKey{}).(*globals)
-	if !ok {
+	var g *globals
+	if ctx := cmd.Context(); ctx != nil {
+		g, _ = ctx.Value(globalsKey{}).(*globals)
+	}
+	if g == nil {
 		return config.Sources{}, errors.New("the command is not part of the sluice command line")
 	}
 	return g.sources(cmd)

@@ -63,7 +63,7 @@ func (g *globals) cost(cmd *cobra.Command, f *costFlags) error {
 		return err
 	}
 	if n := total(rows).Unknown; n > 0 {
-		say(cmd.ErrOrStderr(), "the cost of %d attempts is not known, and not in the sums: see sluice doctor\n", n)
+		say(cmd.ErrOrStderr(), "the cost of %s is not known, and not in the sums: see sluice doctor\n", count(int(n), "attempt"))
 	}
 	return nil
 }

@@ -308,7 +308,7 @@ func (d *doctor) clickhouse() {
 	}
 	for _, u := range list {
 		d.warn("prices", "give the model a price in the pool's configuration; attempts so far stay unknown",
-			"%d attempts of %s/%s (%s) have an unknown cost, the last at %s", u.Attempts, u.Pool, u.Model, u.Provider, u.Last.Local().Format(time.DateTime))
+			"%s of %s/%s (%s) without a known cost, the last at %s", count(int(u.Attempts), "attempt"), u.Pool, u.Model, u.Provider, u.Last.Local().Format(time.DateTime))
 	}
 	if len(list) == 0 {
 		d.ok("tables", "no attempt lacks a price")

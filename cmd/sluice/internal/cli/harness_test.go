@@ -29,7 +29,7 @@ type terminal struct {
 	in  string
 }
 
-// result1 is what one command did.
+// outcome is what one command did.
 type outcome struct {
 	code     int
 	out, err string
