@@ -198,5 +198,5 @@ func costJSON(by []string, rows []store.CostRow) any {
 
 // asked says that an error came from ClickHouse, and where to look.
 func asked(err error) error {
-	return failed(err, "is ClickHouse there? See: sluice doctor", "%v", err)
+	return failed(err, "is ClickHouse there, and has sluice up reached it once to make the tables? See: sluice doctor", "%v", err)
 }

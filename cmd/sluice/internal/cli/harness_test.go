@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/analytics/store/storetest"
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
@@ -20,7 +21,17 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+// TestMain names the engine of the repository, which lies higher above this
+// package than storetest looks.
+func TestMain(m *testing.M) {
+	found, _ := filepath.Glob("../../../../.engine/node_modules/@chdb/*/libchdb.*") // the pattern is well formed
+	if os.Getenv(engine.EnvLib) == "" && len(found) > 0 {
+		if lib, err := filepath.Abs(found[0]); err == nil {
+			_ = os.Setenv(engine.EnvLib, lib) // fails on a malformed name only
+		}
+	}
+	storetest.Main(m)
+}
 
 // terminal is where a test types commands.
 type terminal struct {

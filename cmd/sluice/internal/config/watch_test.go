@@ -32,17 +32,19 @@ func TestWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var changes []change
+		changes := make(chan change, 10)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			Watch(ctx, src, current, func(c *Config, err error) { changes = append(changes, change{c, err}) })
+			Watch(ctx, src, current, func(c *Config, err error) { changes <- change{c, err} })
 		}()
-		step := func() []change {
-			changes = nil
+		step := func() (got []change) {
 			time.Sleep(3 * WatchEvery)
 			synctest.Wait()
-			return changes
+			for len(changes) > 0 {
+				got = append(got, <-changes)
+			}
+			return got
 		}
 		good := strings.Replace(contractExample, "concurrency: 64", "concurrency: 65", 1)
 		if got := step(); len(got) != 0 {
