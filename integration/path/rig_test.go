@@ -128,6 +128,7 @@ func start(t *testing.T, s setup) *rig {
 		r.dispatcher("d1")
 		r.worker("w1")
 	}
+	synctest.Wait() // all subscriptions are made
 	return r
 }
 
@@ -276,7 +277,7 @@ func (r *rig) listen() <-chan struct{} {
 }
 
 // patience is how much fake time a test waits for something.
-const patience = 2 * time.Hour
+const patience = 30 * time.Minute
 
 // await waits until a job's last record satisfies ok.
 func (r *rig) await(job string, what string, ok func(*ledger.Stored) bool) *ledger.Stored {
@@ -382,7 +383,10 @@ func (r *rig) publishAs(class wire.Class, body string, headers ...string) string
 func ask[T any](r *rig, subject, body string) T {
 	r.t.Helper()
 	var out T
-	m, err := r.nc.Request(subject, []byte(body), time.Minute)
+	// With a context: nats.go's own timers are pooled over bubbles.
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	m, err := r.nc.RequestWithContext(ctx, subject, []byte(body))
 	if err != nil {
 		r.t.Fatalf("%s: %v", subject, err)
 	}

@@ -290,7 +290,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 	if at.Status == wire.Failed && !slices.Contains(entry.Progress.Tried, at.Pool) {
 		rec.Entry.Progress.Tried = append(slices.Clone(entry.Progress.Tried), at.Pool)
 	}
-	until := now.Add(max(after, a.backoff(&rec.Entry, at, v)))
+	until := now.Add(a.backoff(&rec.Entry, at, after))
 	if d := entry.Meta.Deadline; d != 0 && until.UnixNano() >= d {
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
 			"attempt %d failed (%s) and the deadline leaves no time for another", at.N, cause.Code))
@@ -299,16 +299,17 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 	return next{rec: rec, again: until}
 }
 
-// backoff is nothing while another candidate is untried or the attempt was
-// interrupted, else exponential with full jitter (Brooker, "Exponential
-// Backoff And Jitter", AWS Architecture Blog, 2015).
-func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, v engine.Verdict) time.Duration {
+// backoff is nothing while the decision knew another candidate that could have
+// taken the job, or the attempt was interrupted. Else it is exponential with
+// full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
+// Blog, 2015), and not below after, which is what the provider asked for.
+func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, after time.Duration) time.Duration {
 	if at.Status == wire.Interrupted {
 		return 0
 	}
-	if v == engine.RetryElsewhere && at.Decision != nil {
+	if at.Decision != nil {
 		for _, c := range at.Decision.Candidates {
-			if c.Weight > 0 && !slices.Contains(e.Progress.Tried, c.Pool) {
+			if c.Excluded == "" && !slices.Contains(e.Progress.Tried, c.Pool) {
 				return 0
 			}
 		}
@@ -317,7 +318,7 @@ func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, v engine.Verdict) tim
 	if n := at.N - e.Progress.Cuts; n < 16 {
 		ceiling = min(ceiling, a.cfg.Backoff<<max(n-1, 0))
 	}
-	return rand.N(ceiling) + 1
+	return max(after, rand.N(ceiling)+1)
 }
 
 // write makes what follows durable: dead letter, record, requeue, in that

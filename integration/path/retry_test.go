@@ -1,0 +1,213 @@
+package path
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// TestRetryElsewhere: what fails at one candidate goes to another at once,
+// also where the provider asks for a pause.
+func TestRetryElsewhere(t *testing.T) {
+	for name, first := range map[string]reply{
+		"500":              {status: 500},
+		"503, Retry-After": {status: 503, header: http.Header{"Retry-After": {"30"}}},
+		"429":              {status: 429, header: http.Header{"Retry-After": {"30"}}},
+		"401":              {status: 401},
+		"connection":       {err: errors.New("connection refused")},
+		"not JSON":         {body: "<html>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				bad, good := always(first), &script{}
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", weight: 1000, provider: bad}, {name: "b", provider: good}}})
+				id := r.publish(chat)
+				res := r.result(id)
+				if res.Status != wire.Succeeded || res.Entry.Attempt.Pool != "b" || res.Entry.Attempt.N != 2 || bad.count() != 1 || good.count() != 1 {
+					t.Fatalf("%s by %+v; %d and %d calls", res.Status, res.Entry.Attempt, bad.count(), good.count())
+				}
+				near(t, "second attempt", good.seen()[0].At.Sub(bad.seen()[0].At), 0, 50*time.Millisecond)
+				if got := r.steps(id); got != "running waiting/retry running succeeded" {
+					t.Errorf("history %q", got)
+				}
+				failed := r.history(id)[1]
+				if c := failed.Entry.Attempt.Cost; failed.Entry.Attempt.ErrorCode == "" || c == nil {
+					t.Errorf("failed attempt: %+v", failed.Entry.Attempt)
+				}
+				r.empty()
+			})
+		})
+	}
+}
+
+// TestRetryAfter: a provider's pause is kept when no other candidate is left.
+func TestRetryAfter(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		limited := reply{status: 429, header: http.Header{"Retry-After": {"30"}}}
+		once := func(n int, _ string) reply {
+			if n == 1 {
+				return limited
+			}
+			return reply{}
+		}
+		a, b := &script{reply: once}, &script{reply: once}
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", weight: 1000, provider: a}, {name: "b", provider: b}}})
+		id := r.publish(chat)
+		if res := r.result(id); res.Status != wire.Succeeded || res.Entry.Attempt.N != 3 {
+			t.Fatalf("%s after %d attempts", res.Status, res.Entry.Attempt.N)
+		}
+		calls := append(a.seen(), b.seen()...)
+		if len(calls) != 3 {
+			t.Fatalf("%d calls, want 3", len(calls))
+		}
+		last := a.seen()
+		if len(last) != 2 {
+			last = append(b.seen()[1:], b.seen()[1:]...)
+		}
+		near(t, "third attempt", last[1].At.Sub(b.seen()[0].At), 30*time.Second, time.Second)
+		waiting := r.history(id)[3]
+		if waiting.Reason != wire.ReasonRetry || waiting.Until.Sub(waiting.At) < 30*time.Second-time.Millisecond {
+			t.Errorf("waiting record %+v", waiting)
+		}
+		r.empty()
+	})
+}
+
+// TestDeadLetters: attempts used up, then list, show and requeue.
+func TestDeadLetters(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(n int, _ string) reply {
+			if n <= 3 {
+				return reply{status: 500}
+			}
+			return reply{}
+		}}
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+		r.publishAs(wire.Batch, chat, wire.HeaderJobID, "doomed", "Sluice-Label-team", "search")
+		res := r.result("doomed")
+		if res.Status != wire.Failed || res.Entry.Error != wire.CodeProviderError || res.Entry.Progress.Attempts != 3 || p.count() != 3 {
+			t.Fatalf("%s/%s after %d attempts, %d calls", res.Status, res.Entry.Error, res.Entry.Progress.Attempts, p.count())
+		}
+		if got := r.steps("doomed"); got != "running waiting/retry running waiting/retry running failed" {
+			t.Errorf("history %q", got)
+		}
+		if !strings.Contains(string(res.Body), `"error"`) || !strings.Contains(string(res.Body), "dead letters") {
+			t.Errorf("body %s", res.Body)
+		}
+		list := text(r.admin("dead.list", ""))
+		for _, want := range []string{`"job_id":"doomed"`, `"attempts":3`, `"tenant":"acme"`, `"class":"batch"`, `"error_code":"provider_error"`, `"pool":"a"`} {
+			if !strings.Contains(list, want) {
+				t.Errorf("dead list lacks %s: %s", want, list)
+			}
+		}
+		if other := text(r.admin("dead.list", `{"tenant":"other"}`)); strings.Contains(other, "doomed") {
+			t.Errorf("dead list of another tenant: %s", other)
+		}
+		if show := text(r.admin("dead.show", `{"tenant":"acme","job":"doomed"}`)); strings.Count(show, `"seq":`) != 6 {
+			t.Errorf("dead show lacks the history: %s", show)
+		}
+		if none := text(r.admin("dead.show", `{"tenant":"acme","job":"nobody"}`)); !strings.Contains(none, string(wire.CodeNotFound)) {
+			t.Errorf("dead show of no job: %s", none)
+		}
+		again := r.admin("dead.requeue", `{"tenant":"acme","job":"doomed"}`)["requeued"].([]any)
+		id := again[0].(string)
+		res = r.result(id)
+		m := res.Entry.Meta
+		if res.Status != wire.Succeeded || m.Labels["requeued_from"] != "doomed" || m.Labels["team"] != "search" || m.Class != wire.Batch {
+			t.Errorf("requeued job %s: %s, %+v", id, res.Status, m)
+		}
+		if h := r.history("doomed"); h[len(h)-1].Status != wire.Failed {
+			t.Error("the requeue changed the dead job's result")
+		}
+		if list := text(r.admin("dead.list", "")); strings.Contains(list, "doomed") {
+			t.Errorf("still in the dead list: %s", list)
+		}
+		r.empty()
+	})
+}
+
+func TestRequeueAllDead(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(n int, _ string) reply {
+			if n <= 5 {
+				return reply{status: 502}
+			}
+			return reply{}
+		}}
+		r := start(t, setup{dir: dir, attempts: 1, pools: []pool{{name: "a", provider: p}}})
+		for range 5 {
+			r.result(r.publish(chat))
+		}
+		again := r.admin("dead.requeue", `{"all":true,"tenant":"acme"}`)["requeued"].([]any)
+		if len(again) != 5 {
+			t.Fatalf("requeued %v, want 5", again)
+		}
+		for _, id := range again {
+			if res := r.result(id.(string)); res.Status != wire.Succeeded {
+				t.Errorf("%s: %s", id, res.Status)
+			}
+		}
+	})
+}
+
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// TestFinalFailure: what would fail anywhere is not tried again.
+func TestFinalFailure(t *testing.T) {
+	for name, rep := range map[string]reply{
+		"400":            {status: 400, body: `{"error":{"message":"no","type":"invalid_request_error","code":"bad"}}`},
+		"422":            {status: 422},
+		"content filter": {status: 400, body: `{"error":{"code":"content_filter"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				p := always(rep)
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}, {name: "b", provider: p}}})
+				id := r.publish(chat)
+				res := r.result(id)
+				if res.Status != wire.Failed || res.Entry.Error == "" || res.Entry.Attempt == nil || p.count() != 1 {
+					t.Fatalf("%s/%s, %d calls", res.Status, res.Entry.Error, p.count())
+				}
+				var body struct {
+					Error struct{ Message, Type, Code string }
+				}
+				if err := json.Unmarshal(res.Body, &body); err != nil || body.Error.Message == "" || body.Error.Code != string(res.Entry.Error) {
+					t.Errorf("body %s", res.Body)
+				}
+				if list := text(r.admin("dead.list", "")); strings.Contains(list, id) {
+					t.Errorf("in the dead letters: %s", list)
+				}
+				r.empty()
+			})
+		})
+	}
+}
+
+// TestHugeAnswer: an answer that no record can hold ends the job, clearly.
+func TestHugeAnswer(t *testing.T) {
+	for name, size := range map[string]int{"most that fits": 6 << 20, "too large": 9 << 20} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				p := always(reply{body: answer(strings.Repeat("x", size))})
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+				began := time.Now()
+				res := r.result(r.publish(chat))
+				if want := map[bool]wire.Status{true: wire.Succeeded, false: wire.Failed}[size < 7<<20]; res.Status != want {
+					t.Errorf("%s/%s, want %s", res.Status, res.Entry.Error, want)
+				}
+				near(t, "end", time.Since(began), 0, 10*time.Second)
+			})
+		})
+	}
+}
