@@ -182,6 +182,9 @@ func (d *Dispatcher) finish(ctx context.Context, it *item, status wire.Status, c
 func (d *Dispatcher) delay(ctx context.Context, it *item) error {
 	asg := it.asg
 	until := time.Unix(0, asg.Meta.NotBefore)
+	if d := asg.Meta.Deadline; d != 0 && d < asg.Meta.NotBefore {
+		until = time.Unix(0, d) // to end as expired
+	}
 	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonDelay, Until: until,
 		Entry: wire.Entry{Meta: asg.Meta, Progress: asg.Progress}}
 	seq, err := d.cfg.Ledger.Settle(ctx, rec, asg.Progress.Expect)

@@ -40,6 +40,7 @@ type loop struct {
 	leaving  []*item       // to be parked
 	pace     time.Duration // between looks while jobs wait; doubles when a look brings nothing
 	moved    bool          // something was placed since the last look
+	soonest  int64         // no deadline of a held job is before this, 0: there is none
 }
 
 // lane is the queues of a class, turned round robin.
@@ -76,10 +77,11 @@ func (l *loop) run(ctx context.Context) {
 			delete(l.lots, k)
 		case <-retry.C:
 		case <-pulse.C:
-			l.keepAlive(ctx)
+			l.keepAlive()
 		case <-ctx.Done():
 		}
 		l.drain()
+		l.expire(ctx)
 		l.place(ctx)
 		if wait := l.refresh(); wait > 0 {
 			retry.Reset(wait)
@@ -116,6 +118,14 @@ func (l *loop) hold(it *item) {
 	}
 	q.items = append(q.items, it)
 	l.held++
+	l.expect(it)
+}
+
+// expect notes a held job's deadline.
+func (l *loop) expect(it *item) {
+	if d := it.asg.Meta.Deadline; d != 0 && (l.soonest == 0 || d < l.soonest) {
+		l.soonest = d
+	}
 }
 
 func (l *loop) settled(o outcome) {
@@ -193,7 +203,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 	now := time.Now()
 	t := l.tally.table
 	route, ok := t.Route(q.route)
-	if !ok || it.asg.Meta.Expired(now) {
+	if !ok {
 		l.pop(q)
 		l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
 		return true
@@ -237,9 +247,12 @@ func (l *loop) pop(q *queue) {
 
 // refuse ends a job that no candidate can ever take.
 func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
-	code, why := wire.CodeNoCandidate, "no candidate of route "+dec.Route+" can take the job:"
+	code, why := wire.CodeOverMaxCost, "no candidate of route "+dec.Route+" can take the job:"
 	for _, c := range dec.Candidates {
 		why += " " + c.Pool + "/" + c.Model + " (" + c.Excluded + ")"
+		if c.Excluded != router.OverMaxCost.String() {
+			code = wire.CodeNoCandidate
+		}
 	}
 	l.d.rare.Go(func() {
 		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, wire.Errorf(code, "", "%s", why)) })
@@ -271,26 +284,40 @@ func (l *loop) refresh() time.Duration {
 	return due
 }
 
-// keepAlive tells the server that the jobs in memory are not forgotten, and
-// ends those whose deadline has passed.
-func (l *loop) keepAlive(ctx context.Context) {
+// expire ends the held jobs whose deadline has passed.
+func (l *loop) expire(ctx context.Context) {
 	now := time.Now()
+	if l.soonest == 0 || now.UnixNano() < l.soonest {
+		return
+	}
+	l.soonest = 0
 	for _, lane := range l.classes {
 		for _, q := range lane.queues {
 			kept := q.items[:0]
 			for _, it := range q.items {
 				if it.asg.Meta.Expired(now) {
 					l.held--
-					l.d.rare.Go(func() { l.d.admit(ctx, it) })
+					l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
 					continue
 				}
 				kept = append(kept, it)
+				l.expect(it)
+			}
+			clear(q.items[len(kept):])
+			q.items = kept
+		}
+	}
+}
+
+// keepAlive tells the server that the jobs in memory are not forgotten.
+func (l *loop) keepAlive() {
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			for _, it := range q.items {
 				if err := it.msg.InProgress(); err != nil {
 					l.d.cfg.Logger.Debug("no sign of life sent", "job", it.asg.Meta.ID, "err", err)
 				}
 			}
-			clear(q.items[len(kept):])
-			q.items = kept
 		}
 	}
 }

@@ -260,7 +260,10 @@ func (r *rig) stop() {
 	if r.nc != nil {
 		r.nc.Close()
 	}
-	r.srv.Stop()
+	if r.srv != nil {
+		r.srv.Stop()
+		r.srv = nil
+	}
 }
 
 func (r *rig) hear() {
