@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -46,6 +47,9 @@ type Options struct {
 	Sources  config.Sources // read again while running
 	Logger   *slog.Logger
 	Replicas int // of every stream; default 1
+	// Stderr takes what the embedded engine's process logs; default: where
+	// this process's standard error goes.
+	Stderr io.Writer
 	// Ready is called once when jobs are taken. Analytics may come later.
 	Ready func(*App)
 }
