@@ -25,6 +25,9 @@ type gate struct {
 	limit  int // messages published before death, -1: none
 	sent   int // messages published
 	conns  []*gateConn
+	diedAt time.Time
+
+	onDeath func() // called some time after the end
 }
 
 func newGate() *gate {
@@ -68,6 +71,7 @@ func (g *gate) thaw()   { g.set(func() { g.frozen = false }) }
 // kill ends the connection for good: what has been written is delivered.
 func (g *gate) kill() {
 	g.set(func() { g.dead = true })
+	g.onDeath()
 }
 
 func (g *gate) set(f func()) {
@@ -164,9 +168,12 @@ func (c *gateConn) flush() {
 		}
 		if c.g.sent == c.g.limit {
 			_, _ = c.Conn.Write(out[:end])
-			c.g.dead = true
+			c.g.dead, c.g.diedAt = true, time.Now()
 			// Time for the server to take it in, as a socket buffer would give.
-			time.AfterFunc(time.Millisecond, func() { _ = c.Conn.Close() })
+			time.AfterFunc(time.Millisecond, func() {
+				_ = c.Conn.Close()
+				c.g.onDeath()
+			})
 			return
 		}
 	}
@@ -201,4 +208,17 @@ func protocolMessage(b []byte) (n int, pub bool) {
 		return 0, false
 	}
 	return n, true
+}
+
+// diedBefore reports whether the limit was reached before a time.
+func (g *gate) diedBefore(t time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dead && !g.diedAt.After(t)
+}
+
+func (g *gate) isDead() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dead
 }

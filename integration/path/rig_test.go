@@ -175,9 +175,11 @@ func (r *rig) proc(name string) *proc {
 	r.t.Helper()
 	p := &proc{gate: newGate()}
 	var err error
-	if p.nc, err = r.srv.Connect(name, p.gate.option); err != nil {
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	if p.nc, err = r.srv.Connect(name, p.gate.option, quiet); err != nil {
 		r.t.Fatal(err)
 	}
+	p.gate.onDeath = p.nc.Close
 	r.procs = append(r.procs, p)
 	return p
 }
@@ -201,7 +203,7 @@ func (p *proc) goRun(r *rig, f func(context.Context) error) {
 		}
 	}
 	p.done.Go(func() {
-		if err := f(ctx); err != nil && !p.gate.dead {
+		if err := f(ctx); err != nil && !p.gate.isDead() {
 			r.t.Errorf("a part of the broker failed: %v", err)
 		}
 	})

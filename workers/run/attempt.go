@@ -106,23 +106,25 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 // expire ends a job whose deadline passed in the pool's queue.
 func (a *attempt) expire(hard context.Context) verdict {
 	cause := wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed before an attempt could start")
-	rec := &wire.Record{Status: wire.Expired, Body: cause.Body(),
-		Entry: wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress, Error: cause.Code}}
-	if _, err := a.cfg.Ledger.Settle(hard, rec, a.asg.Progress.Expect); err != nil {
-		a.warn("job not ended as expired yet", err)
-		return later
-	}
-	return done
+	_, v, _ := a.enterLedger(hard, &wire.Record{Status: wire.Expired, Body: cause.Body(),
+		Entry: wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress, Error: cause.Code}})
+	return v
+}
+
+// claim writes the running record (I1). If it may not, ok is false and the
+// verdict says what becomes of the message.
+func (a *attempt) claim(hard context.Context) (seq uint64, v verdict, ok bool) {
+	return a.enterLedger(hard, &wire.Record{Status: wire.Running, Entry: wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress,
+		Attempt: a.asg.Attempt, Owner: a.cfg.Instance, WorkSeq: a.workSeq}})
 }
 
 // claimTries bounds how often a claim follows a moving subject.
 const claimTries = 5
 
-// claim writes the running record (I1). If it may not, ok is false and the
-// verdict says what becomes of the message.
-func (a *attempt) claim(hard context.Context) (seq uint64, v verdict, ok bool) {
-	rec := &wire.Record{Status: wire.Running, Entry: wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress,
-		Attempt: a.asg.Attempt, Owner: a.cfg.Instance, WorkSeq: a.workSeq}}
+// enterLedger writes the first record of this delivery, if nothing that stands
+// on the job's subject forbids it. An attempt that an earlier delivery began
+// is ended first, so that it is not forgotten (I2).
+func (a *attempt) enterLedger(hard context.Context, rec *wire.Record) (seq uint64, v verdict, ok bool) {
 	expect := a.asg.Progress.Expect
 	for range claimTries {
 		seq, err := a.cfg.Ledger.Append(hard, rec, expect)
@@ -131,7 +133,7 @@ func (a *attempt) claim(hard context.Context) (seq uint64, v verdict, ok bool) {
 		}
 		var c *ledger.Conflict
 		if !errors.As(err, &c) {
-			a.warn("claim not written", err)
+			a.warn("job not claimed", err)
 			return 0, later, false
 		}
 		ruling := ledger.Judge(c.Last, &a.asg.Meta, a.asg.Attempt.N, a.workSeq)
@@ -179,14 +181,16 @@ func (a *attempt) refused(hard context.Context, last *ledger.Stored, r ledger.Ru
 func (a *attempt) overtake(hard context.Context, last *ledger.Stored) error {
 	at := *last.Entry.Attempt
 	at.Status, at.ErrorCode = wire.Interrupted, wire.CodeInterrupted
-	streamed, err := a.streamed(hard, at.N)
+	streamed, ended, err := a.streamed(hard, at.N)
 	if err != nil {
 		return err
 	}
 	at.Settle(wire.Usage{Input: last.Entry.Meta.InputTokens(), Output: streamed}, wire.UsageEstimated)
 	at.LatencyMS = max(0, time.Since(last.At).Milliseconds())
 	cause := wire.Errorf(wire.CodeInterrupted, "", "the worker of attempt %d vanished", at.N)
-	a.closeCut(hard, at.N, streamed, cause)
+	if !ended {
+		a.closeCut(hard, at.N, streamed, cause)
+	}
 	next := a.next(&last.Entry, &at, cause, engine.RetryElsewhere, 0, last.Reason == wire.ReasonCancel)
 	return a.write(hard, next, last.Seq)
 }

@@ -58,31 +58,31 @@ func chunkMsg(s wire.Subjects, m *wire.Meta, attempt, index int, event []byte, l
 	return &nats.Msg{Subject: s.Chunks(m.Tenant, m.ID), Header: h, Data: event}
 }
 
-// streamed is how many chunks of the job's attempt n are stored: about one
-// output token each.
-func (a *attempt) streamed(ctx context.Context, n int) (int64, error) {
+// streamed is how many chunks of the job's attempt n are stored, about one
+// output token each, and whether the last of them ends the stream.
+func (a *attempt) streamed(ctx context.Context, n int) (chunks int64, ended bool, err error) {
 	if !a.asg.Meta.Stream {
-		return 0, nil
+		return 0, false, nil
 	}
 	st, err := a.cfg.JS.Stream(ctx, a.cfg.Subjects.Stream(wire.StreamChunks))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	m, err := st.GetLastMsgForSubject(ctx, a.cfg.Subjects.Chunks(a.asg.Meta.Tenant, a.asg.Meta.ID))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if m.Header.Get(wire.HeaderAttempt) != strconv.Itoa(n) {
-		return 0, nil
+		return 0, false, nil
 	}
 	index, err := strconv.ParseInt(m.Header.Get(wire.HeaderIndex), 10, 64)
 	if err != nil {
-		return 0, nil //nolint:nilerr // a chunk that is not ours says nothing
+		return 0, false, nil //nolint:nilerr // a chunk that is not ours says nothing
 	}
-	return index + 1, nil
+	return index + 1, m.Header.Get(wire.HeaderEnd) != "", nil
 }
 
 // closeCut ends the stream of a cut attempt for its readers.
