@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/cli"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/demo"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/workers/price"
 	"github.com/spf13/cobra"
@@ -50,10 +52,17 @@ func run() int {
 var version = "dev"
 
 func deps() cli.Deps {
-	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf,
-		Adapters: app.Adapters(), Commands: []*cobra.Command{upCommand(), serveCommand(), engineCommand(), benchCommand()}}
+	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf, Adapters: app.Adapters()}
 	for _, s := range router.Strategies() {
 		d.Strategies = append(d.Strategies, s.Name)
 	}
+	d.Commands = []*cobra.Command{upCommand(), serveCommand(), engineCommand(), benchCommand(), demo.Command(runClient, d.Strategies)}
 	return d
+}
+
+// runClient is this program's command line for a command that shows it.
+func runClient(ctx context.Context, out io.Writer, environ []string, args ...string) int {
+	d := deps()
+	d.Out, d.Environ = out, environ
+	return cli.Run(ctx, d, args)
 }
