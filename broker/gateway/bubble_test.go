@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -234,7 +235,7 @@ func TestClientThatNeverReadsIsGone(t *testing.T) {
 	}, func(u *bubble) {
 		c := u.dial()
 		defer func() { _ = c.Close() }()
-		if _, err := io.WriteString(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 75\r\n\r\n"+streamBody); err != nil {
+		if _, err := io.WriteString(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(streamBody))+"\r\n\r\n"+streamBody); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute) // and nothing is read

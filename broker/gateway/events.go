@@ -24,12 +24,19 @@ type events struct {
 	stop  chan struct{}
 	all   sync.WaitGroup
 
-	mu    sync.Mutex
+	lock  lock // guards what follows, and the writer
 	buf   []byte
 	began bool // the header is out
 	quiet bool // nothing was written since the last beat
 	err   error
 }
+
+// lock is a mutex made of a channel: it is held across writes to the network,
+// and tests under fake time can tell waiting for a channel from being stuck.
+type lock chan struct{}
+
+func (l lock) lock()   { l <- struct{}{} }
+func (l lock) unlock() { <-l }
 
 // newEvents starts the stream's goroutine, which ends in close. Nothing is
 // sent before the first event or heartbeat.
@@ -37,7 +44,7 @@ func (g *Gateway) newEvents(c *call) *events {
 	s := &events{
 		w: c.w, rc: http.NewResponseController(c.w), endpoint: c.endpoint,
 		every: g.cfg.HeartbeatInterval, patience: g.cfg.WriteTimeout,
-		dirty: make(chan struct{}, 1), stop: make(chan struct{}),
+		dirty: make(chan struct{}, 1), stop: make(chan struct{}), lock: make(lock, 1),
 	}
 	s.all.Go(s.run)
 	return s
@@ -50,9 +57,9 @@ func (s *events) run() {
 	for {
 		select {
 		case <-s.dirty:
-			s.mu.Lock()
+			s.lock.lock()
 			s.flush()
-			s.mu.Unlock()
+			s.lock.unlock()
 		case <-beat.C:
 			s.beat()
 		case <-s.stop:
@@ -62,8 +69,8 @@ func (s *events) run() {
 }
 
 func (s *events) beat() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock.lock()
+	defer s.lock.unlock()
 	if s.quiet {
 		s.write([]byte(": ping\n\n"))
 		s.flush()
@@ -73,8 +80,8 @@ func (s *events) beat() {
 
 // event sends the data of one event; false: the client takes no more.
 func (s *events) event(data []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock.lock()
+	defer s.lock.unlock()
 	s.buf = appendEvent(s.buf[:0], s.endpoint, data)
 	s.write(s.buf)
 	s.quiet = false
@@ -85,7 +92,7 @@ func (s *events) event(data []byte) bool {
 	return s.err == nil
 }
 
-// write puts b into the response's buffer. The caller holds mu.
+// write puts b into the response's buffer. The caller holds the lock.
 func (s *events) write(b []byte) {
 	if s.err != nil {
 		return
@@ -98,22 +105,28 @@ func (s *events) write(b []byte) {
 		h.Set("X-Accel-Buffering", "no")
 		s.w.WriteHeader(http.StatusOK)
 	}
+	s.limit()
 	_, s.err = s.w.Write(b)
 }
 
-// flush sends what is buffered. The caller holds mu.
+// limit bounds the next write: it may find the buffer full.
+func (s *events) limit() {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.patience)) // not every writer has one
+}
+
+// flush sends what is buffered. The caller holds the lock.
 func (s *events) flush() {
 	if s.err != nil {
 		return
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.patience)) // not every writer has one
+	s.limit()
 	s.err = s.rc.Flush()
 }
 
 // flushNow sends what is buffered before what follows.
 func (s *events) flushNow() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock.lock()
+	defer s.lock.unlock()
 	s.flush()
 }
 
@@ -122,15 +135,17 @@ func (s *events) flushNow() {
 func (s *events) close(f *wire.Error) (began bool) {
 	close(s.stop)
 	s.all.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock.lock()
+	defer s.lock.unlock()
 	if s.began && f != nil {
 		s.write(appendError(nil, s.endpoint, f))
 	}
 	if s.began {
 		s.flush()
 	}
-	_ = s.rc.SetWriteDeadline(time.Time{}) // the connection may carry another request
+	if s.err == nil {
+		_ = s.rc.SetWriteDeadline(time.Time{}) // the connection may carry another request
+	}
 	return s.began
 }
 

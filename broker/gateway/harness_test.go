@@ -214,22 +214,28 @@ func (b *broker) wasCancelled(id string) bool {
 	return b.cancelled[id]
 }
 
-// record appends a record after whatever stands.
+// record appends a record after whatever stands, unless the job has ended.
 func (b *broker) record(job wire.Job, r wire.Record) {
 	r.Entry.Meta = job.Meta
-	last, err := b.led.Last(context.Background(), job.Tenant, job.ID)
-	expect := uint64(0)
-	if last != nil {
-		expect = last.Seq
-		if last.Status.Terminal() {
-			return
+	for {
+		last, err := b.led.Last(context.Background(), job.Tenant, job.ID)
+		expect := uint64(0)
+		if last != nil {
+			expect = last.Seq
+			if last.Status.Terminal() {
+				return
+			}
 		}
-	}
-	if err == nil {
-		_, err = b.led.Append(context.Background(), &r, expect)
-	}
-	if c := new(ledger.Conflict); err != nil && !errors.As(err, &c) && !b.nc.IsClosed() {
-		b.t.Error(err)
+		if err == nil {
+			_, err = b.led.Append(context.Background(), &r, expect)
+		}
+		if c := new(ledger.Conflict); errors.As(err, &c) {
+			continue // a cancellation and a script of the same job
+		}
+		if err != nil && !b.nc.IsClosed() {
+			b.t.Error(err)
+		}
+		return
 	}
 }
 

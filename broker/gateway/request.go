@@ -137,7 +137,6 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *wir
 	// A recorder of a test has no deadlines, which is no harm.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout))
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	var buf bytes.Buffer
 	if r.ContentLength > 0 {
 		buf.Grow(int(r.ContentLength) + bytes.MinRead)
@@ -148,8 +147,11 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *wir
 	case errors.As(err, &over):
 		return nil, tooLarge(limit)
 	case err != nil:
-		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body broke off")
+		// The deadline stays, or the server would wait for the rest.
+		w.Header().Set("Connection", "close")
+		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body broke off, or took longer than %s", g.cfg.BodyTimeout)
 	}
+	_ = rc.SetReadDeadline(time.Time{})
 	return buf.Bytes(), nil
 }
 

@@ -38,6 +38,9 @@ func wholeChoices(o object, chat, usage bool) [][]byte {
 	if chat {
 		o["object"] = json.RawMessage(`"chat.completion.chunk"`)
 		for _, c := range choices {
+			if c == nil {
+				return nil
+			}
 			c["delta"] = indexTools(c["message"])
 			delete(c, "message")
 		}
@@ -60,8 +63,10 @@ func indexTools(message json.RawMessage) json.RawMessage {
 	}
 	var tools []object
 	if json.Unmarshal(m["tool_calls"], &tools) == nil && len(tools) > 0 {
-		for i := range tools {
-			tools[i]["index"] = mustJSON(i)
+		for i, tool := range tools {
+			if tool != nil {
+				tool["index"] = mustJSON(i)
+			}
 		}
 		m["tool_calls"] = mustJSON(tools)
 	}
