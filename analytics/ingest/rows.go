@@ -18,7 +18,7 @@ func decode(m *message) (a *store.Attempt, j *store.Job, err error) {
 		}
 		return nil, nil, nil
 	}
-	rec, err := decodeRecord(m.header)
+	rec, err := wire.DecodeRecord(m.header, nil)
 	if err != nil {
 		return nil, nil, err
 	}

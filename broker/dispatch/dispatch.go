@@ -181,9 +181,6 @@ func (d *Dispatcher) giveBack(it *item, after time.Duration) {
 func (d *Dispatcher) publish(it *item, a *wire.Attempt) (jetstream.PubAckFuture, error) {
 	asg := it.asg
 	asg.Attempt = a
-	h, err := wire.EncodeAssignment(&asg)
-	if err != nil {
-		return nil, err
-	}
+	h := wire.EncodeAssignment(&asg)
 	return d.cfg.JS.PublishMsgAsync(&nats.Msg{Subject: d.cfg.Subjects.Work(a.Pool), Header: h, Data: it.msg.Data()})
 }

@@ -119,10 +119,7 @@ func (l *loop) leave() {
 const parked = -1
 
 func (d *Dispatcher) publishParked(it *item) (jetstream.PubAckFuture, error) {
-	h, err := wire.EncodeAssignment(&it.asg)
-	if err != nil {
-		return nil, err
-	}
+	h := wire.EncodeAssignment(&it.asg)
 	m := &it.asg.Meta
 	return d.cfg.JS.PublishMsgAsync(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, m.Route), Header: h, Data: it.msg.Data()})
 }

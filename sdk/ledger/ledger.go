@@ -62,10 +62,7 @@ const ackWait = 5 * time.Second
 // error is a *Conflict. Any other error means that the record may or may not
 // have been written.
 func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (uint64, error) {
-	h, err := rec.Encode()
-	if err != nil {
-		return 0, err
-	}
+	h := rec.Encode()
 	h[wire.HeaderExpectedLast] = []string{strconv.FormatUint(expect, 10)}
 	subject := l.subjects.Records(rec.Entry.Meta.Tenant, rec.Entry.Meta.ID)
 	var last error
@@ -300,10 +297,7 @@ func (l *Ledger) Wipe(ctx context.Context, tenant, job string) error {
 func (l *Ledger) Requeue(ctx context.Context, a *wire.Assignment, body []byte, at, now time.Time) error {
 	b := wire.Assignment{Meta: a.Meta, Progress: a.Progress}
 	b.Progress.ReadyAt = max(at.UnixNano(), now.UnixNano())
-	h, err := wire.EncodeAssignment(&b)
-	if err != nil {
-		return err
-	}
+	h := wire.EncodeAssignment(&b)
 	target := l.subjects.Requeue(a.Meta.Tenant, a.Meta.Class)
 	m := &nats.Msg{Subject: target, Header: h, Data: body}
 	if at.After(now) {
@@ -322,10 +316,7 @@ func (l *Ledger) Requeue(ctx context.Context, a *wire.Assignment, body []byte, a
 // Bury stores a dead letter: the job as it was, for dead list, show and
 // requeue. A repeat within the stream's duplicate window is filtered.
 func (l *Ledger) Bury(ctx context.Context, a *wire.Assignment, body []byte) error {
-	h, err := wire.EncodeAssignment(a)
-	if err != nil {
-		return err
-	}
+	h := wire.EncodeAssignment(a)
 	h[wire.HeaderMsgID] = []string{strings.Join([]string{a.Meta.Tenant, a.Meta.ID, strconv.FormatUint(a.Meta.Seq, 10)}, ".")}
 	m := &nats.Msg{Subject: l.subjects.Dead(a.Meta.Tenant, a.Meta.ID), Header: h, Data: body}
 	if _, err := l.js.PublishMsg(ctx, m); err != nil {

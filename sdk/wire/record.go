@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -118,12 +117,12 @@ func (r *Record) EndsAttempt() bool {
 	return r.Entry.Attempt != nil && r.Entry.Attempt.Status != ""
 }
 
+// entrySize is room for an ordinary entry.
+const entrySize = 1024
+
 // Encode is the record as NATS headers; the body goes as it is.
-func (r *Record) Encode() (map[string][]string, error) {
-	entry, err := json.Marshal(&r.Entry)
-	if err != nil {
-		return nil, fmt.Errorf("encode record of job %s: %w", r.Entry.Meta.ID, err)
-	}
+func (r *Record) Encode() map[string][]string {
+	entry := appendEntry(make([]byte, 0, entrySize), &r.Entry)
 	h := map[string][]string{HeaderStatus: {string(r.Status)}, HeaderEntry: {string(entry)}}
 	set := func(name, v string) {
 		if v != "" {
@@ -144,7 +143,7 @@ func (r *Record) Encode() (map[string][]string, error) {
 			a.endHeaders(set)
 		}
 	}
-	return h, nil
+	return h
 }
 
 func (a *Attempt) endHeaders(set func(name, v string)) {
@@ -183,19 +182,16 @@ func DecodeRecord(header map[string][]string, body []byte) (Record, error) {
 		}
 		r.Until = t
 	}
-	if err := json.Unmarshal([]byte(get(HeaderEntry)), &r.Entry); err != nil {
+	if err := decodeEntry(get(HeaderEntry), &r.Entry); err != nil {
 		return r, fmt.Errorf("record with bad %s: %w", HeaderEntry, err)
 	}
 	return r, nil
 }
 
 // EncodeAssignment is the assignment as the headers of a queue message.
-func EncodeAssignment(a *Assignment) (map[string][]string, error) {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return nil, fmt.Errorf("encode assignment of job %s: %w", a.Meta.ID, err)
-	}
-	return map[string][]string{HeaderAssignment: {string(b)}}, nil
+func EncodeAssignment(a *Assignment) map[string][]string {
+	b := appendAssignment(make([]byte, 0, entrySize), a)
+	return map[string][]string{HeaderAssignment: {string(b)}}
 }
 
 // DecodeAssignment reads what EncodeAssignment made.
@@ -205,7 +201,7 @@ func DecodeAssignment(header map[string][]string) (Assignment, error) {
 	if len(v) != 1 {
 		return a, fmt.Errorf("queue message without a %s header", HeaderAssignment)
 	}
-	if err := json.Unmarshal([]byte(v[0]), &a); err != nil {
+	if err := decodeAssignment(v[0], &a); err != nil {
 		return a, fmt.Errorf("queue message with bad %s: %w", HeaderAssignment, err)
 	}
 	return a, nil

@@ -47,7 +47,13 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 	if err != nil {
 		return err
 	}
-	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: a.instance, Logger: a.log,
+	instance := a.instance
+	if a.embedded() {
+		// The data folder's own ingester keeps its name over restarts, and so
+		// its lease.
+		instance = upPrefix + "ingest"
+	}
+	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: instance, Logger: a.log,
 		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.opt.Replicas})
 	if err != nil {
 		return err
@@ -73,7 +79,7 @@ func (a *App) superviseEngine(ctx context.Context, password string) {
 		if err == nil {
 			cfg := engine.Config{Lib: lib, Path: filepath.Join(a.cfg.DataDir, "clickhouse"), Listen: a.cfg.ClickHouse.Embedded.Listen, Password: password}
 			if cfg.Path, err = filepath.Abs(cfg.Path); err == nil {
-				err = engine.New(engine.SupervisorConfig{Engine: cfg, Log: a.log}).Run(ctx)
+				err = engine.New(engine.SupervisorConfig{Engine: cfg, Log: a.log, Stderr: a.opt.Stderr}).Run(ctx)
 			}
 		}
 		if ctx.Err() != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/analytics/store"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
@@ -57,6 +58,11 @@ routes:
 // Start runs everything with the given pools and routes and waits until it is
 // ready, ClickHouse included if withEngine.
 func Start(ctx context.Context, pools string, withEngine bool) (*System, error) {
+	if withEngine {
+		if _, err := engine.Find(); err != nil {
+			return nil, err
+		}
+	}
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, err
