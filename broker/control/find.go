@@ -3,13 +3,11 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -24,7 +22,7 @@ func (s *Service) queued(ctx context.Context, tenant, job string) (*wire.Meta, e
 		}
 	} else {
 		m, err := s.scan(ctx, sub.Stream(wire.StreamJobs), sub.Jobs(tenant, "*"), 1, func(msg *nats.Msg, seq uint64, at time.Time) *wire.Meta {
-			return matchSubmitted(sub, msg, seq, at, job)
+			return matchSubmitted(sub, msg, seq, at, tenant, job)
 		})
 		if m != nil || err != nil {
 			return m, err
@@ -37,10 +35,16 @@ func (s *Service) queued(ctx context.Context, tenant, job string) (*wire.Meta, e
 		}
 		return nil
 	}
-	if m, err := s.scan(ctx, sub.Stream(wire.StreamSched), sub.Requeue(tenant, "*"), 1, assigned); m != nil || err != nil {
-		return m, err
+	for _, q := range []struct{ stream, subject string }{
+		{wire.StreamJobs, sub.BacklogAll()}, // parked
+		{wire.StreamSched, sub.Requeue(tenant, "*")},
+		{wire.StreamWork, sub.WorkAll()},
+	} {
+		if m, err := s.scan(ctx, sub.Stream(q.stream), q.subject, 1, assigned); m != nil || err != nil {
+			return m, err
+		}
 	}
-	return s.scan(ctx, sub.Stream(wire.StreamWork), sub.WorkAll(), 1, assigned)
+	return nil, nil
 }
 
 func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Meta, error) {
@@ -48,33 +52,29 @@ func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Met
 	if err != nil || seq == 0 {
 		return nil, nil
 	}
-	stream, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamJobs))
+	sub := s.cfg.Subjects
+	req, err := json.Marshal(map[string]uint64{"seq": seq})
 	if err != nil {
 		return nil, err
 	}
-	m, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
+	m, err := s.cfg.JS.Conn().RequestWithContext(ctx, directGet+sub.Stream(wire.StreamJobs), req)
 	if err != nil {
 		return nil, err
 	}
-	t, class, _ := s.cfg.Subjects.SplitJobs(m.Subject)
-	parsed, _ := wire.ParseJob(t, class, m.Header, m.Data, m.Sequence, m.Time)
-	if parsed.Tenant != tenant || parsed.ID != job {
+	if !stored(m) {
 		return nil, nil
 	}
-	return &parsed.Meta, nil
+	return matchSubmitted(sub, m, seq, storedAt(m), tenant, job), nil
 }
 
-// matchSubmitted tells whether a submitted message is the job; the ID is
-// compared before the body is looked at.
-func matchSubmitted(sub wire.Subjects, msg *nats.Msg, seq uint64, at time.Time, job string) *wire.Meta {
-	if msg.Header.Get(wire.HeaderJobID) != job {
+// matchSubmitted tells whether a submitted message is the tenant's job; the ID
+// is compared before the body is looked at.
+func matchSubmitted(sub wire.Subjects, msg *nats.Msg, seq uint64, at time.Time, tenant, job string) *wire.Meta {
+	if !wire.IsAutoID(job) && msg.Header.Get(wire.HeaderJobID) != job {
 		return nil
 	}
-	tenant, class, ok := sub.SplitJobs(msg.Header.Get(directSubject))
-	if !ok {
+	t, class, ok := sub.SplitJobs(said(msg, directSubject))
+	if !ok || t != tenant {
 		return nil
 	}
 	parsed, _ := wire.ParseJob(tenant, class, msg.Header, msg.Data, seq, at)
@@ -92,6 +92,26 @@ const (
 	directPending  = "Nats-Num-Pending"
 	directStatus   = "Status"
 )
+
+const directGet = "$JS.API.DIRECT.GET."
+
+// said is what the server says about a message it has read: it puts its
+// headers behind those of the publisher, who may have set the same names.
+func said(m *nats.Msg, name string) string {
+	if v := m.Header[name]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+// stored reports whether m is a message of the stream; else it is a word of
+// the server. A status header alone does not tell: publishers may set one.
+func stored(m *nats.Msg) bool { return said(m, directSequence) != "" }
+
+func storedAt(m *nats.Msg) time.Time {
+	at, _ := time.Parse(time.RFC3339Nano, said(m, directTime))
+	return at
+}
 
 // scanBatch and scanBytes bound one answer of a scan.
 const (
@@ -115,7 +135,7 @@ func (s *Service) scan(ctx context.Context, stream, subject string, from uint64,
 		if err != nil {
 			return nil, err
 		}
-		if err := nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, req); err != nil {
+		if err := nc.PublishRequest(directGet+stream, inbox, req); err != nil {
 			return nil, err
 		}
 		m, last, more, err := readBatch(ctx, sub, match)
@@ -133,24 +153,24 @@ func readBatch(ctx context.Context, sub *nats.Subscription, match func(*nats.Msg
 		if err != nil {
 			return nil, 0, false, fmt.Errorf("search in the queues: %w", err)
 		}
-		switch status := msg.Header.Get(directStatus); status {
-		case "":
-		case "204": // end of this batch
-			n, _ := strconv.Atoi(msg.Header.Get(directPending))
-			return found, last, n > 0 && last > 0, nil
-		case "404":
-			return found, last, false, nil
-		default:
-			return nil, 0, false, fmt.Errorf("search in the queues: server says %s %s", status, msg.Header.Get("Description"))
+		if !stored(msg) {
+			switch status := msg.Header.Get(directStatus); status {
+			case "204": // end of this batch
+				n, _ := strconv.Atoi(msg.Header.Get(directPending))
+				return found, last, n > 0 && last > 0, nil
+			case "404":
+				return found, last, false, nil
+			default:
+				return nil, 0, false, fmt.Errorf("search in the queues: server says %s %s", status, msg.Header.Get("Description"))
+			}
 		}
-		seq, err := strconv.ParseUint(msg.Header.Get(directSequence), 10, 64)
+		seq, err := strconv.ParseUint(said(msg, directSequence), 10, 64)
 		if err != nil {
 			continue
 		}
 		last = seq
-		at, _ := time.Parse(time.RFC3339Nano, msg.Header.Get(directTime))
 		if found == nil {
-			found = match(msg, seq, at)
+			found = match(msg, seq, storedAt(msg))
 		}
 	}
 }

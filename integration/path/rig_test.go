@@ -51,6 +51,7 @@ type setup struct {
 	pools    []pool
 	bare     bool // neither dispatcher nor worker: the test adds them
 	attempts int  // default 3
+	held     int  // jobs per class and queue in a dispatcher's memory; default 512
 }
 
 // rig is a broker in a bubble.
@@ -223,7 +224,7 @@ func (r *rig) dispatcher(name string) *proc {
 	r.t.Helper()
 	p := r.proc(name)
 	js := p.jetstream(r.t)
-	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name)}, r.table)
+	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name), Held: r.setup.held}, r.table)
 	p.goRun(r, d.Run)
 	return p
 }

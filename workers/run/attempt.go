@@ -212,6 +212,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 	// The result is paid for: it is written even while the worker stops.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(hard), endTimeout)
 	defer stop()
+	defer context.AfterFunc(hard, func() { time.AfterFunc(a.cfg.Drain, stop) })()
 	for expect := claim; ; {
 		n := a.next(&entry, &at, out.Err, out.Verdict, out.RetryAfter, cancelled)
 		if out.Status == wire.Succeeded {
@@ -234,7 +235,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 			return abandon
 		default:
 			a.warn("end of attempt not written, trying again", err)
-			if ledger.Pause(ctx, time.Second) != nil {
+			if a.cfg.JS.Conn().IsClosed() || ledger.Pause(ctx, time.Second) != nil {
 				return abandon
 			}
 		}
@@ -242,7 +243,8 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 }
 
 // endTimeout is how long a worker tries to write a result while the ledger
-// cannot be reached. After that the attempt will count as interrupted.
+// cannot be reached; while the worker stops, Config.Drain. After that the
+// attempt will count as interrupted.
 const endTimeout = 10 * time.Minute
 
 // mine reports whether the record is our claim with a request to cancel.

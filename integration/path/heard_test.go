@@ -1,0 +1,52 @@
+package path
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// TestRefusedRecordIsNotHeard: a plain subscriber hears what is stored, under
+// the record's subject, and nothing that was refused.
+func TestRefusedRecordIsNotHeard(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, dir, "least_connections", pool{name: "a", concurrency: 4, provider: &script{}})
+		defer r.stop()
+		nc := r.connect("reader")
+		defer nc.Close()
+		sub, err := nc.SubscribeSync(r.subj.Records("acme", "x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		meta := wire.Meta{ID: "x", Tenant: "acme", Seq: 1}
+		first, err := r.led.Append(t.Context(), &wire.Record{Status: wire.Waiting, Entry: wire.Entry{Meta: meta}}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.led.Append(t.Context(), &wire.Record{Status: wire.Succeeded, Entry: wire.Entry{Meta: meta}}, 0)
+		var c *ledger.Conflict
+		if !errors.As(err, &c) || c.Last.Seq != first {
+			t.Fatalf("a second first record: %v, want a conflict with %d", err, first)
+		}
+		if _, err := r.led.Append(t.Context(), &wire.Record{Status: wire.Failed, Entry: wire.Entry{Meta: meta}}, first); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []wire.Status{wire.Waiting, wire.Failed} {
+			m, err := sub.NextMsg(time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := wire.Status(m.Header.Get(wire.HeaderStatus)); got != want {
+				t.Fatalf("heard %s, want %s", got, want)
+			}
+		}
+		if m, err := sub.NextMsg(time.Second); err == nil {
+			t.Fatalf("heard %s too", m.Header.Get(wire.HeaderStatus))
+		}
+	})
+}
