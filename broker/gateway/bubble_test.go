@@ -82,7 +82,6 @@ func inBubble(t *testing.T, play script, test func(*bubble), change ...func(*Con
 		tr.CloseIdleConnections()
 		stop()
 		all.Wait()
-		u.gw.Close()
 		b.stop()
 	})
 }
@@ -172,7 +171,7 @@ func TestErrorAfterAHeartbeat(t *testing.T) {
 }
 
 func TestLongWait(t *testing.T) {
-	inBubble(t, after(6*time.Hour, answer(completion("at last"))), func(u *bubble) {
+	inBubble(t, after(20*time.Minute, answer(completion("at last"))), func(u *bubble) {
 		res := u.send(chatBody)
 		if got := u.read(res); res.StatusCode != 200 || got != completion("at last") {
 			t.Errorf("%d %s", res.StatusCode, got)

@@ -15,8 +15,8 @@ import (
 	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
-// Gateway serves HTTP. Make one with New; then either Run it, or give its
-// Handler to a server of your own and Close it at the end.
+// Gateway serves HTTP. Make one with New; then either Run or Serve it, or give
+// its Handler to a server of your own and Close it at the end.
 type Gateway struct {
 	cfg     Config
 	fault   error // of the configuration
@@ -54,13 +54,14 @@ func New(cfg Config) *Gateway {
 // Handler is the gateway as an HTTP handler.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
-// Addr is where Run listens, "" before it does.
+// Addr is where Run or Serve listens, "" before they do.
 func (g *Gateway) Addr() string {
 	s, _ := g.addr.Load().(string)
 	return s
 }
 
-// Close ends what Handler opened. Run does it itself. Requests under way fail.
+// Close ends what Handler opened; Run and Serve do it themselves. Requests
+// under way fail.
 func (g *Gateway) Close() {
 	g.stopping.Store(true)
 	g.clients.close()
@@ -73,17 +74,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.fault != nil {
 		return g.fault
 	}
-	defer g.Close()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("gateway: %w; is another process using http.listen?", err)
 	}
-	g.addr.Store(l.Addr().String())
 	return g.Serve(ctx, l)
 }
 
 // Serve is Run on a listener that is open already; it closes it.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	defer g.Close()
+	if g.fault != nil {
+		return errors.Join(g.fault, l.Close())
+	}
+	g.addr.Store(l.Addr().String())
 	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	srv := &http.Server{
