@@ -111,7 +111,7 @@ func (s *Service) deadList(ctx context.Context, req adminRequest) (any, error) {
 	dead := []deadLetter{}
 	_, err := s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamDead), s.cfg.Subjects.Dead(tenant, "*"), 1,
 		func(m *nats.Msg, _ uint64, at time.Time) *wire.Meta {
-			if a, err := wire.DecodeAssignment(m.Header); err == nil {
+			if a, err := wire.DecodeAssignment(m.Header); err == nil && a.Meta.Valid() {
 				dead = append(dead, describeDead(&a, at))
 			}
 			return nil
@@ -163,7 +163,7 @@ func (s *Service) deadRequeue(ctx context.Context, req adminRequest) (any, error
 	if req.All {
 		_, err := s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamDead), s.cfg.Subjects.Dead(anyOf(req.Tenant), "*"), 1,
 			func(m *nats.Msg, _ uint64, _ time.Time) *wire.Meta {
-				if a, err := wire.DecodeAssignment(m.Header); err == nil {
+				if a, err := wire.DecodeAssignment(m.Header); err == nil && a.Meta.Valid() {
 					todo = append(todo, a)
 				}
 				return nil

@@ -105,11 +105,14 @@ func (d *Dispatcher) Placed() uint64 { return d.placed.Load() }
 // set up.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	sources, err := topology.Sources(ctx, d.cfg.JS, d.cfg.Subjects)
-	if err != nil {
-		return fmt.Errorf("dispatcher: %w", err)
+	var work jetstream.Stream
+	if err == nil {
+		work, err = d.cfg.JS.Stream(ctx, d.cfg.Subjects.Stream(wire.StreamWork))
 	}
-	work, err := d.cfg.JS.Stream(ctx, d.cfg.Subjects.Stream(wire.StreamWork))
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil // stopped before it began
+	case err != nil:
 		return fmt.Errorf("dispatcher: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -108,8 +108,14 @@ func (d *Dispatcher) receive(ctx context.Context, src *source, batch jetstream.M
 // failed or expired record, or to its schedule.
 func (d *Dispatcher) admit(ctx context.Context, it *item) {
 	now := time.Now()
-	if err := it.parse(d.cfg.Subjects); err != nil {
-		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+	fault, readable := it.parse(d.cfg.Subjects)
+	if !readable {
+		d.cfg.Logger.Error("unreadable queue message dropped: only Sluice's own parts may publish there", "subject", it.msg.Subject())
+		d.done(it)
+		return
+	}
+	if fault != nil {
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, fault) })
 		return
 	}
 	m := &it.asg.Meta
@@ -133,22 +139,21 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 	}
 }
 
-// parse reads a submitted job, or one that Sluice itself queued again.
-func (it *item) parse(s wire.Subjects) *wire.Error {
+// parse reads a submitted job, whose faults get a record, or one that Sluice
+// itself queued again: unless that is readable, nobody knows whose it is.
+func (it *item) parse(s wire.Subjects) (fault *wire.Error, readable bool) {
 	md, err := it.msg.Metadata()
 	if err != nil {
-		return wire.Errorf(wire.CodeInternal, "", "message without JetStream metadata")
+		return nil, false
 	}
 	if it.source.lot || md.Stream == s.Stream(wire.StreamSched) {
-		if it.asg, err = wire.DecodeAssignment(it.msg.Headers()); err != nil {
-			return wire.Errorf(wire.CodeInternal, "", "%s", err)
-		}
-		return nil
+		it.asg, err = wire.DecodeAssignment(it.msg.Headers())
+		return nil, err == nil && it.asg.Meta.Valid()
 	}
 	tenant, class, _ := s.SplitJobs(it.msg.Subject())
-	job, perr := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Sequence.Stream, md.Timestamp)
+	job, fault := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Sequence.Stream, md.Timestamp)
 	it.asg = wire.Assignment{Meta: job.Meta, Progress: wire.Progress{ReadyAt: job.SubmittedAt}}
-	return perr
+	return fault, true
 }
 
 // settle runs what ends or delays a job, and acknowledges its message if that

@@ -1,9 +1,9 @@
 package path
 
 import (
+	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -13,13 +13,9 @@ import (
 // TestRefusedRecordIsNotHeard: a plain subscriber hears what is stored, under
 // the record's subject, and nothing that was refused.
 func TestRefusedRecordIsNotHeard(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		r := start(t, dir, "least_connections", pool{name: "a", concurrency: 4, provider: &script{}})
-		defer r.stop()
-		nc := r.connect("reader")
-		defer nc.Close()
-		sub, err := nc.SubscribeSync(r.subj.Records("acme", "x"))
+	bubble(t, func(t *testing.T, dir string) {
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: &script{}}}})
+		sub, err := r.proc("reader").nc.SubscribeSync(r.subj.Records("acme", "x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,8 +32,10 @@ func TestRefusedRecordIsNotHeard(t *testing.T) {
 		if _, err := r.led.Append(t.Context(), &wire.Record{Status: wire.Failed, Entry: wire.Entry{Meta: meta}}, first); err != nil {
 			t.Fatal(err)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // NextMsg's timers are pooled over bubbles
+		defer cancel()
 		for _, want := range []wire.Status{wire.Waiting, wire.Failed} {
-			m, err := sub.NextMsg(time.Second)
+			m, err := sub.NextMsgWithContext(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +43,7 @@ func TestRefusedRecordIsNotHeard(t *testing.T) {
 				t.Fatalf("heard %s, want %s", got, want)
 			}
 		}
-		if m, err := sub.NextMsg(time.Second); err == nil {
+		if m, err := sub.NextMsgWithContext(ctx); err == nil {
 			t.Fatalf("heard %s too", m.Header.Get(wire.HeaderStatus))
 		}
 	})

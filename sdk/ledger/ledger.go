@@ -64,10 +64,11 @@ const ackWait = 5 * time.Second
 func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (uint64, error) {
 	h := rec.Encode()
 	h[wire.HeaderExpectedLast] = []string{strconv.FormatUint(expect, 10)}
-	subject := l.subjects.Records(rec.Entry.Meta.Tenant, rec.Entry.Meta.ID)
+	m := &rec.Entry.Meta
+	subject := l.subjects.Records(m.Tenant, m.ID)
 	var last error
 	for try := range appendTries {
-		seq, err := l.publish(ctx, &nats.Msg{Subject: subject, Header: h, Data: rec.Body})
+		seq, err := l.publish(ctx, &nats.Msg{Subject: l.subjects.Ledger(m.Tenant, m.ID), Header: h, Data: rec.Body})
 		if err == nil {
 			return seq, nil
 		}

@@ -62,6 +62,10 @@ func (m *Meta) Expired(now time.Time) bool {
 // InputTokens estimates the job's input from its body (see EstimateTokens).
 func (m *Meta) InputTokens() int64 { return EstimateTokens(m.BodyBytes) }
 
+// Valid reports whether tenant, ID and class are such that subjects may be
+// made of them (I1). Anything read from a queue is checked by it.
+func (m *Meta) Valid() bool { return ValidName(m.Tenant) && ValidName(m.ID) && m.Class.Valid() }
+
 // AutoID is the ID of a job that was published without one.
 func AutoID(seq uint64) string { return "j" + strconv.FormatUint(seq, 10) }
 
@@ -344,6 +348,9 @@ func (r *headerReader) labels() map[string]string {
 		}
 		if labels == nil {
 			labels = make(map[string]string)
+		}
+		if _, twice := labels[label]; twice {
+			r.fail(HeaderLabel+label, "is given more than once")
 		}
 		labels[label] = r.text(name, MaxLabelValue)
 	}

@@ -46,6 +46,11 @@ func (s Subjects) BacklogAll() string { return s.join("backlog", "*", "*") }
 // Records is the subject of one job's records, or with "*" or ">" a filter.
 func (s Subjects) Records(tenant, job string) string { return s.join("records", tenant, job) }
 
+// Ledger is where our own parts write one job's records. The stream stores
+// them under Records, and publishes there only what it has stored: a record
+// that was refused is never heard.
+func (s Subjects) Ledger(tenant, job string) string { return s.join("ledger", tenant, job) }
+
 // Chunks is the subject of one job's streamed answer.
 func (s Subjects) Chunks(tenant, job string) string { return s.join("chunks", tenant, job) }
 
