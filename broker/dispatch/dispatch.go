@@ -48,7 +48,7 @@ type Dispatcher struct {
 
 // item is a job in the dispatcher's hands.
 type item struct {
-	msg    jetstream.Msg
+	msg    *delivery
 	source *source
 	asg    wire.Assignment
 }

@@ -63,19 +63,14 @@ func (d *Dispatcher) intake(ctx context.Context, src *source) {
 // the given length brought nothing and empty agrees (true). A source that is
 // gone ends it too (false).
 func (d *Dispatcher) intakeUntil(ctx context.Context, src *source, wait time.Duration, empty func() bool) bool {
+	pull := newPuller(d.cfg.JS.Conn(), src.Consumer)
+	defer pull.close()
 	for {
 		n := src.acquire(ctx, fetchMost)
 		if n == 0 {
 			return false
 		}
-		pull, stop := context.WithTimeout(ctx, wait)
-		batch, err := src.Consumer.Fetch(n, jetstream.FetchContext(pull))
-		got := 0
-		if err == nil {
-			got = d.receive(ctx, src, batch)
-			err = batch.Error()
-		}
-		stop()
+		got, err := pull.fetch(ctx, n, wait, func(m *delivery) { d.admit(ctx, &item{msg: m, source: src}) })
 		src.release(n - got)
 		switch {
 		case ctx.Err() != nil:
@@ -91,17 +86,6 @@ func (d *Dispatcher) intakeUntil(ctx context.Context, src *source, wait time.Dur
 			}
 		}
 	}
-}
-
-// receive takes the messages of one pull, which ends with its context, and
-// returns how many there were.
-func (d *Dispatcher) receive(ctx context.Context, src *source, batch jetstream.MessageBatch) int {
-	got := 0
-	for msg := range batch.Messages() {
-		got++
-		d.admit(ctx, &item{msg: msg, source: src})
-	}
-	return got
 }
 
 // admit reads one message and sends it where it belongs: to the loop, to a

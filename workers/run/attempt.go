@@ -56,7 +56,7 @@ func (r *Runner) deliver(hard context.Context, p Pool, m jetstream.Msg) verdict 
 		return done
 	}
 	asg, err := wire.DecodeAssignment(m.Headers())
-	if err != nil || asg.Attempt == nil {
+	if err != nil || asg.Attempt == nil || !asg.Meta.Valid() {
 		r.cfg.Logger.Error("unreadable work message dropped", "pool", p.Name, "seq", md.Sequence.Stream, "err", err)
 		return done
 	}

@@ -1,0 +1,110 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// puller fetches messages from a queue. The library's own Fetch takes a
+// message with an empty body and a Status header for a word of the server:
+// any tenant can publish one, which would then end every pull that meets it
+// and never be dealt with. Here only the reply subject counts, which a
+// publisher cannot set.
+type puller struct {
+	nc   *nats.Conn
+	next string // the API subject
+	sub  *nats.Subscription
+}
+
+func newPuller(nc *nats.Conn, c jetstream.Consumer) *puller {
+	info := c.CachedInfo()
+	return &puller{nc: nc, next: "$JS.API.CONSUMER.MSG.NEXT." + info.Stream + "." + info.Name}
+}
+
+// pullLost is how much longer than asked for a pull may stay open before its
+// end counts as lost.
+const pullLost = 2 * time.Second
+
+// fetch gives at most n messages to each as they come, for at most wait, and
+// returns how many there were.
+func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func(*delivery)) (got int, err error) {
+	if p.sub == nil {
+		if p.sub, err = p.nc.SubscribeSync(p.nc.NewInbox()); err != nil {
+			return 0, err
+		}
+	}
+	req, err := json.Marshal(map[string]int64{"batch": int64(n), "expires": int64(wait)})
+	if err != nil {
+		return 0, err
+	}
+	if err := p.nc.PublishRequest(p.next, p.sub.Subject, req); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait+pullLost)
+	defer cancel()
+	for got < n {
+		m, err := p.sub.NextMsgWithContext(ctx)
+		if err != nil {
+			p.close() // what this pull may still bring comes again
+			return got, err
+		}
+		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
+			got++
+			each(&delivery{m})
+			continue
+		}
+		if end, err := pullStatus(m); end {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// pullStatus reads a word of the server: whether the pull is over, and why.
+func pullStatus(m *nats.Msg) (end bool, err error) {
+	status, why := m.Header.Get("Status"), m.Header.Get("Description")
+	switch {
+	case status == "100": // a heartbeat
+		return false, nil
+	case status == "404", status == "408", strings.Contains(why, "Batch Completed"):
+		return true, nil
+	case status == "503":
+		return true, errors.Join(nats.ErrNoResponders, jetstream.ErrConsumerNotFound)
+	case strings.Contains(why, "Consumer Deleted"):
+		return true, jetstream.ErrConsumerDeleted
+	}
+	return true, fmt.Errorf("the server ended a pull: %s %s", status, why)
+}
+
+func (p *puller) close() {
+	if p.sub != nil {
+		_ = p.sub.Unsubscribe() // fails only on a closed connection
+		p.sub = nil
+	}
+}
+
+// delivery is a message of a queue.
+type delivery struct{ m *nats.Msg }
+
+func (d *delivery) Subject() string      { return d.m.Subject }
+func (d *delivery) Headers() nats.Header { return d.m.Header }
+func (d *delivery) Data() []byte         { return d.m.Data }
+
+// Metadata is what the server says of the message.
+func (d *delivery) Metadata() (*nats.MsgMetadata, error) { return d.m.Metadata() }
+
+func (d *delivery) Ack() error        { return d.m.Respond([]byte("+ACK")) }
+func (d *delivery) Nak() error        { return d.m.Respond([]byte("-NAK")) }
+func (d *delivery) InProgress() error { return d.m.Respond([]byte("+WPI")) }
+
+// NakWithDelay has the message delivered again after a while.
+func (d *delivery) NakWithDelay(after time.Duration) error {
+	return d.m.Respond(fmt.Appendf(nil, `-NAK {"delay": %d}`, after.Nanoseconds()))
+}
