@@ -32,7 +32,7 @@ up: build engine ## run everything in one process until it is interrupted; data 
 demo: build engine ## push a few hundred prompts through three simulated pools, show what they cost, clean up
 	@bin/sluice demo $(ARGS)
 
-demo-real: build engine ## the same with a real model on this machine (builds llama.cpp: ten minutes the first time)
+demo-real: build engine ## the same with a real model on this machine (compiles llama.cpp: some minutes, once)
 	@python3 integration/real/run.py $(ARGS)
 
 test: engine ## run every test, on the real engine

@@ -120,7 +120,7 @@ def build(server, python, pip):
         t.extractall(work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     source = glob.glob(os.path.join(work, "*", "vendor", "llama.cpp"))[0]
     jobs = str(os.cpu_count() or 2)
-    say("Compiling llama-server with %s jobs. On two cores this takes about ten minutes, once." % jobs)
+    say("Compiling llama-server with %s jobs. On two cores this takes some minutes, once." % jobs)
     run("cmake", "-G", "Ninja", "-S", source, "-B", os.path.join(work, "out"), "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF",
         "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_CURL=OFF",
         "-DGGML_OPENMP=OFF", "-DGGML_CCACHE=OFF", env=env)
