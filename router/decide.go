@@ -89,8 +89,7 @@ type scratch struct {
 	job        estimate
 	cheap      bool   // costs cannot overflow
 	cached     int32  // index of the pool with the cached prefix, -1: none
-	access     []bool // by place in traits
-	labels     []bool
+	labels     []bool // by place in traits
 	preferred  []bool
 	minutes    []int32 // minute of the week, by place in traits.schedules
 	distances  []float64
@@ -198,11 +197,11 @@ func (s *scratch) reopens(i int32, r Reason) int64 {
 }
 
 // Decision is the result as the ledger records it. It must be called with
-// the arguments of the Decide that filled r.
-func (r *Result) Decision(route *Route, load []Load, in *Input) *wire.Decision {
+// the arguments of the Decide that filled out.
+func (out *Result) Decision(route *Route, load []Load, in *Input) *wire.Decision {
 	d := &wire.Decision{Route: route.name, Strategy: route.Strategy(), Sequence: in.Sequence}
-	d.Candidates = make([]wire.Candidate, len(r.Candidates))
-	for i, v := range r.Candidates {
+	d.Candidates = make([]wire.Candidate, len(out.Candidates))
+	for i, v := range out.Candidates {
 		c := &route.candidates[i]
 		d.Candidates[i] = wire.Candidate{
 			Pool: c.PoolName, Model: c.Model, Weight: c.Weight, Score: v.Score, Excluded: v.Excluded.String(),
@@ -211,8 +210,8 @@ func (r *Result) Decision(route *Route, load []Load, in *Input) *wire.Decision {
 			d.Candidates[i].Depth = int(load[c.Pool].Depth)
 		}
 	}
-	if r.Choice >= 0 {
-		d.Pool, d.Model = route.candidates[r.Choice].PoolName, route.candidates[r.Choice].Model
+	if out.Choice >= 0 {
+		d.Pool, d.Model = route.candidates[out.Choice].PoolName, route.candidates[out.Choice].Model
 	}
 	return d
 }

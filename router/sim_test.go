@@ -23,7 +23,6 @@ type sim struct {
 	now     float64
 	events  eventQueue
 	waiting []simJob // has no room anywhere yet
-	meta    Input
 	done    []simJob
 	failed  int
 	// react feeds outcomes to breakers and ejection.

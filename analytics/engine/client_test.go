@@ -182,6 +182,7 @@ func TestClientFeatures(t *testing.T) {
 	}
 	must(t, conn.Exec(ctx, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a"))
 	must(t, conn.Exec(ctx, "INSERT INTO t VALUES (1), (2)"))
+	//lint:ignore SA1019 clients still use it
 	must(t, conn.AsyncInsert(ctx, "INSERT INTO t VALUES (3)", true))
 	must(t, conn.QueryRow(ctx, "SELECT sum(a) FROM t").Scan(&n))
 	if n != 6 {

@@ -110,7 +110,7 @@ func (c Config) withDefaults() Config {
 func (c *Config) check() error {
 	var faults []error
 	if c.Conn == nil {
-		faults = append(faults, errors.New("Conn is missing"))
+		faults = append(faults, errors.New("no Conn is given"))
 	}
 	names := map[string]bool{}
 	for _, t := range c.Tenants {

@@ -41,10 +41,10 @@ func (c *call) due(now func() time.Time, n int64) time.Time {
 }
 
 // after is the time from the start to token n.
-func (cfg *Config) after(n int64) time.Duration {
-	d := cfg.TimeToFirstToken
-	if cfg.TokensPerSecond > 0 && n > 1 {
-		d += time.Duration(float64(n-1) / cfg.TokensPerSecond * float64(time.Second))
+func (c *Config) after(n int64) time.Duration {
+	d := c.TimeToFirstToken
+	if c.TokensPerSecond > 0 && n > 1 {
+		d += time.Duration(float64(n-1) / c.TokensPerSecond * float64(time.Second))
 	}
 	return d
 }
