@@ -31,8 +31,8 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
 	var o bench.Options
 	f := c.Flags()
 	f.IntVar(&o.Rounds, "rounds", 3, "rounds of hop and path in turn")
-	f.IntVar(&o.Jobs, "jobs", 40_000, "jobs of a path")
-	f.IntVar(&o.Messages, "messages", 100_000, "messages of a hop")
+	f.IntVar(&o.Jobs, "jobs", 80_000, "jobs of a path")
+	f.IntVar(&o.Messages, "messages", 200_000, "messages of a hop")
 	f.IntVar(&o.Concurrency, "concurrency", 256, "calls at once of the simulated pool")
 	f.IntVar(&o.Rate, "rate", 200, "jobs per second of the latency run")
 	f.IntVar(&o.Seconds, "seconds", 10, "length of the latency run")
@@ -43,6 +43,7 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *trace == "" {
+			tuneGC() // as up does: the path runs in this process
 			return bench.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		}
 		if *speed <= 0 {

@@ -87,6 +87,12 @@ func engineCommand() *cobra.Command {
 // this leaves the process small. GOGC wins.
 const gcPercent = 300
 
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
 func serve(cmd *cobra.Command, roles []app.Role, verbose bool) error {
 	began := time.Now()
 	src, err := cli.Sources(cmd)
@@ -97,9 +103,7 @@ func serve(cmd *cobra.Command, roles []app.Role, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	tuneGC()
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug

@@ -123,12 +123,10 @@ const entrySize = 1024
 // Encode is the record as NATS headers; the body goes as it is.
 func (r *Record) Encode() map[string][]string {
 	entry := appendEntry(make([]byte, 0, entrySize), &r.Entry)
-	h := map[string][]string{HeaderStatus: {string(r.Status)}, HeaderEntry: {string(entry)}}
-	set := func(name, v string) {
-		if v != "" {
-			h[name] = []string{v}
-		}
-	}
+	h := headerWriter{h: make(map[string][]string, headerRoom), values: make([]string, 0, headerRoom)}
+	set := h.set
+	set(HeaderStatus, string(r.Status))
+	set(HeaderEntry, string(entry))
 	set(HeaderReason, string(r.Reason))
 	if !r.Until.IsZero() {
 		set(HeaderUntil, r.Until.UTC().Format(time.RFC3339Nano))
@@ -143,7 +141,26 @@ func (r *Record) Encode() map[string][]string {
 			a.endHeaders(set)
 		}
 	}
-	return h
+	return h.h
+}
+
+// headerRoom is for the headers of an ordinary record, and one more that its
+// writer adds.
+const headerRoom = 14
+
+// headerWriter collects single-valued headers in one allocation.
+type headerWriter struct {
+	h      map[string][]string
+	values []string
+}
+
+func (w *headerWriter) set(name, v string) {
+	if v == "" {
+		return
+	}
+	w.values = append(w.values, v)
+	n := len(w.values)
+	w.h[name] = w.values[n-1 : n : n]
 }
 
 func (a *Attempt) endHeaders(set func(name, v string)) {

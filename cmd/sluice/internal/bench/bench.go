@@ -12,8 +12,8 @@ import (
 // Options size the throughput and latency measurements.
 type Options struct {
 	Rounds      int // of hop and path in turn; default 3
-	Messages    int // of a hop; default 100,000
-	Jobs        int // of a path; default 40,000
+	Messages    int // of a hop; default 200,000
+	Jobs        int // of a path; default 80,000
 	Concurrency int // of the simulated pool; default 256
 	Rate        int // jobs per second of the latency run; default 200
 	Seconds     int // of the latency run; default 10
@@ -26,8 +26,8 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.Rounds, 3)
-	def(&o.Messages, 100_000)
-	def(&o.Jobs, 40_000)
+	def(&o.Messages, 200_000)
+	def(&o.Jobs, 80_000)
 	def(&o.Concurrency, 256)
 	def(&o.Rate, 200)
 	def(&o.Seconds, 10)

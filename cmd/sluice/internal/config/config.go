@@ -75,7 +75,7 @@ type Workers struct {
 
 // Analytics is the ingester.
 type Analytics struct {
-	FlushInterval time.Duration `yaml:"flush_interval"` // longest time that a row waits for company; up to 1h; default 200ms
+	FlushInterval time.Duration `yaml:"flush_interval"` // longest time that a row waits for company; up to 1h; default 500ms
 }
 
 // Pool is one provider endpoint with its key, models, prices and limits.

@@ -36,7 +36,7 @@ func base() *Config {
 		DataDir:   "./sluice-data",
 		Records:   Records{Retention: 24 * time.Hour},
 		Workers:   Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond, Drain: 30 * time.Second},
-		Analytics: Analytics{FlushInterval: 200 * time.Millisecond},
+		Analytics: Analytics{FlushInterval: 500 * time.Millisecond},
 	}
 }
 
