@@ -42,18 +42,19 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
 	kills := f.Int("kills", 0, "how often to kill -9 and restart the server on the way")
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
 		if *trace == "" {
 			tuneGC() // as up does: the path runs in this process
+			o.Command = []string{exe}
 			return bench.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		}
 		if *speed <= 0 {
 			return fmt.Errorf("--speed is %s: it must be above 0", strconv.FormatFloat(*speed, 'g', -1, 64))
 		}
 		t := bench.TraceOptions{Speed: *speed, Kills: *kills, Seed: *seed}
-		exe, err := os.Executable()
-		if err != nil {
-			return err
-		}
 		t.Command = []string{exe}
 		if *trace == syntheticTrace {
 			if *limit == 0 {

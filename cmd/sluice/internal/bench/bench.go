@@ -11,12 +11,13 @@ import (
 
 // Options size the throughput and latency measurements.
 type Options struct {
-	Rounds      int // of hop and path in turn; default 3
-	Messages    int // of a hop; default 200,000
-	Jobs        int // of a path; default 80,000
-	Concurrency int // of the simulated pool; default 256
-	Rate        int // jobs per second of the latency run; default 200
-	Seconds     int // of the latency run; default 10
+	Rounds      int      // of hop and path in turn; default 3
+	Messages    int      // of a hop; default 200,000
+	Jobs        int      // of a path; default 80,000
+	Concurrency int      // of the simulated pool; default 256
+	Rate        int      // jobs per second of the latency run; default 200
+	Seconds     int      // of the latency run; default 10
+	Command     []string // that runs `sluice`, to measure its start; none: not measured
 }
 
 func (o Options) withDefaults() Options {
@@ -62,6 +63,14 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 			i+1, hop, p.Rate, p.Rate/hop, p.CPU.Seconds(), p.Engine.Seconds())
 		hops, paths = append(hops, hop), append(paths, p.Rate)
 		cpu, engine = append(cpu, p.CPU), append(engine, p.Engine)
+	}
+	if len(o.Command) > 0 {
+		s, err := MeasureStartup(ctx, o.Command)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "start: jobs taken after %.0f ms without the engine; ClickHouse answers after %.0f ms with it; idle broker process %d MiB\n",
+			ms(s.Jobs), ms(s.Engine), s.Idle>>20)
 	}
 	l, err := Latency(ctx, o.Rate, time.Duration(o.Seconds)*time.Second)
 	if err != nil {

@@ -25,6 +25,7 @@ type process struct {
 	nats    string // host:port
 	dsn     string
 	log     io.Writer
+	environ []string // beside this process's own
 	cmd     *exec.Cmd
 }
 
@@ -51,6 +52,7 @@ func (p *process) start(ctx context.Context) error {
 	args := append(p.command[1:len(p.command):len(p.command)], "up", "--config", p.config)
 	cmd := exec.Command(p.command[0], args...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
+	cmd.Env = append(os.Environ(), p.environ...)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start sluice: %w", err)
 	}
@@ -63,7 +65,7 @@ func (p *process) start(ctx context.Context) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("sluice up does not answer on %s: %w", p.nats, err)
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
