@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,17 +14,22 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"golang.org/x/sync/errgroup"
 )
 
 // hopAckers is how many double acknowledgements are under way at once.
 const hopAckers = 64
 
+// hopPublishers is how many publish at once where each waits for its
+// acknowledgement.
+const hopPublishers = 64
+
 // Hop moves n messages of 1 KiB through one JetStream work queue in an
 // embedded, in-process server with a file store, and returns how many a
-// second: published with Nats-Msg-Id and an awaited acknowledgement,
-// consumed, double-acknowledged. It is the least that any durable queue on
-// JetStream does, the reference for the whole path.
-func Hop(ctx context.Context, n int) (float64, error) {
+// second: published with Nats-Msg-Id and acknowledged (64 publishers that each
+// wait, or pipelined), consumed, double-acknowledged. It is the least that any
+// durable queue on JetStream does, the reference for the whole path.
+func Hop(ctx context.Context, n int, pipelined bool) (float64, error) {
 	dir, err := os.MkdirTemp("", "sluice-hop-")
 	if err != nil {
 		return 0, err
@@ -60,7 +66,7 @@ func Hop(ctx context.Context, n int) (float64, error) {
 			stop(err)
 		}
 	})
-	err = hopPublish(pub, n)
+	err = hopPublish(ctx, pub, n, pipelined)
 	if err != nil {
 		stop(err)
 	}
@@ -79,41 +85,54 @@ func hopConn(srv *natsd.Server, name string) (jetstream.JetStream, error) {
 	return jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
 }
 
-func hopPublish(js jetstream.JetStream, n int) error {
-	body := Prompt(1024)
-	run := uuid.NewString()
+// hopPublish publishes n messages, each with an ID and a wait for its
+// acknowledgement: one after the other by each of 64 publishers, or as many at
+// once as the client library lets through.
+func hopPublish(ctx context.Context, js jetstream.JetStream, n int, pipelined bool) error {
+	body, run := Prompt(1024), uuid.NewString()
+	message := func(i int) *nats.Msg {
+		return &nats.Msg{Subject: "hop", Data: body, Header: nats.Header{"Nats-Msg-Id": {run + strconv.Itoa(i)}}}
+	}
+	if pipelined {
+		return hopPipeline(js, n, message)
+	}
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range hopPublishers {
+		g.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if _, err := js.PublishMsg(ctx, message(i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func hopPipeline(js jetstream.JetStream, n int, message func(int) *nats.Msg) error {
 	window := make(chan jetstream.PubAckFuture, 4000)
-	failed := make(chan error, 1)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	var g errgroup.Group
+	g.Go(func() error {
+		var failed error
 		for f := range window {
 			select {
 			case <-f.Ok():
-			case err := <-f.Err():
-				select {
-				case failed <- err:
-				default:
-				}
+			case failed = <-f.Err():
 			}
 		}
+		return failed
 	})
 	var err error
-	for i := range n {
+	for i := 0; i < n && err == nil; i++ {
 		var f jetstream.PubAckFuture
-		f, err = js.PublishMsgAsync(&nats.Msg{Subject: "hop", Data: body, Header: nats.Header{"Nats-Msg-Id": {run + strconv.Itoa(i)}}})
-		if err != nil {
-			break
+		if f, err = js.PublishMsgAsync(message(i)); err == nil {
+			window <- f
 		}
-		window <- f
 	}
 	close(window)
-	wg.Wait()
-	select {
-	case e := <-failed:
-		return e
-	default:
-		return err
-	}
+	return errors.Join(err, g.Wait())
 }
 
 func hopConsume(ctx context.Context, cons jetstream.Consumer, n int) error {
