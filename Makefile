@@ -53,12 +53,7 @@ check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@$(GO) test -count=1 ./integration/house && echo "ok  house rules"
 
 fuzz: ## run every fuzz target for FUZZTIME
-	@set -e; for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(GODIRS)); do \
-		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
-			echo "== $$(dirname $$file) $$f"; \
-			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
-		done; \
-	done
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz $(GODIRS)
 
 clean: ## remove what build, engine, up and demo-real made (also ./sluice-data)
 	rm -rf bin .engine .demo sluice-data
