@@ -21,8 +21,8 @@ func TestPublishToRecord(t *testing.T) {
 		if res.Status != wire.Succeeded || !bytes.Contains(res.Body, []byte("hello")) {
 			t.Fatalf("status %s, body %s", res.Status, res.Body)
 		}
-		if id != "j1" || res.Entry.Meta.ID != "j1" {
-			t.Errorf("job ID %s, record %s, want j1", id, res.Entry.Meta.ID)
+		if id != "j2" || res.Entry.Meta.ID != id { // 1 is the message that keeps the block
+			t.Errorf("job ID %s, record %s, want j2", id, res.Entry.Meta.ID)
 		}
 		if got := r.steps(id); got != "running succeeded" {
 			t.Errorf("history %q", got)
