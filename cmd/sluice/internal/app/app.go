@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/reconcile"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -204,6 +205,8 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
 			Table: a.dispatcher.Table, Pools: a.poolInfo})
 		g.Go(func() error { return c.Run(ctx) })
+		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
+		g.Go(func() error { return rec.Run(ctx) })
 		reload = append(reload, func(cfg *config.Config) error {
 			t, err := buildTable(cfg)
 			if err == nil {
