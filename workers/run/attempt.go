@@ -70,7 +70,7 @@ func (r *Runner) deliver(hard context.Context, p Pool, m jetstream.Msg) verdict 
 		}
 		return later // a copy; look again when the other is through
 	}
-	defer r.leave(a.key)
+	defer r.leave(a.key, a.call)
 	return a.run(ctx, hard)
 }
 
@@ -155,6 +155,7 @@ func (a *attempt) refused(hard context.Context, last *ledger.Stored, r ledger.Ru
 	case ledger.Again:
 		asg := wire.Assignment{Meta: last.Entry.Meta, Progress: last.Entry.Progress}
 		asg.Progress.Expect = last.Seq
+		a.leave(a.key, a.call)
 		err = a.cfg.Ledger.Requeue(hard, &asg, a.body, last.Until, time.Now())
 	case ledger.Held:
 		if r.Owner != a.cfg.Instance { // our own earlier delivery has ended: see enter
@@ -201,6 +202,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 	at.Status, at.HTTP = out.Status, out.HTTP
 	at.TTFTMS, at.LatencyMS = out.TTFT.Milliseconds(), out.Latency.Milliseconds()
 	at.Settle(out.Usage, out.Source)
+	at.RetryAfterMS = out.RetryAfter.Milliseconds()
 	if out.Err != nil {
 		at.ErrorCode = out.Err.Code
 	}
@@ -288,7 +290,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Attempts-entry.Progress.Cuts >= a.cfg.MaxAttempts && at.Status != wire.Interrupted:
+	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= a.cfg.MaxAttempts && at.Status != wire.Interrupted && !at.NotTaken():
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n
@@ -342,6 +344,9 @@ func (a *attempt) write(ctx context.Context, n next, expect uint64) error {
 	}
 	asg := wire.Assignment{Meta: n.rec.Entry.Meta, Progress: n.rec.Entry.Progress}
 	asg.Progress.Expect = seq
+	// Before the job is queued: the next attempt may be here before this
+	// function returns, and must not find the place of its job taken.
+	a.leave(a.key, a.call)
 	if err := a.cfg.Ledger.Requeue(ctx, &asg, a.body, n.again, time.Now()); err != nil {
 		return errors.Join(errNotQueued, err)
 	}

@@ -232,10 +232,14 @@ func (r *Runner) enter(key string, c *call) bool {
 	return true
 }
 
-func (r *Runner) leave(key string) {
+// leave is the end of enter. It may be repeated, and does nothing to another
+// call of the same job.
+func (r *Runner) leave(key string, c *call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.running, key)
+	if r.running[key] == c {
+		delete(r.running, key)
+	}
 }
 
 // runs reports whether this process runs the job from that work message.
