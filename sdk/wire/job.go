@@ -94,12 +94,14 @@ func ParseJob(tenant string, class Class, header map[string][]string, body []byt
 		ID: AutoID(seq), Tenant: tenant, Class: class, Seq: seq, SubmittedAt: at.UnixNano(),
 		Endpoint: ChatCompletions, BodyBytes: len(body), BodyHash: HashBody(body),
 	}}
+	if !class.Valid() {
+		j.Class = Standard
+	}
 	if !ValidName(tenant) {
 		j.Tenant = Token(tenant)
 		return j, Errorf(CodeInvalidSubject, "", "the tenant in the subject must match [A-Za-z0-9_-]{1,64}")
 	}
 	if !class.Valid() {
-		j.Class = Standard
 		return j, Errorf(CodeInvalidSubject, "", "the class in the subject must be interactive, standard or batch")
 	}
 	if err := j.parseHeaders(header, at); err != nil {
