@@ -20,7 +20,6 @@ type bad struct {
 	body    string // default chat
 	headers []string
 	code    wire.Code // of the failed record; "": the publish is refused
-	id      string    // the job ID the record stands under; default j<seq>
 	tenant  string    // whose record it is; default acme
 	raw     string    // headers as they go over the wire, instead of a client's
 	runs    bool      // it is a job all the same: what is odd about it is ignored

@@ -88,13 +88,6 @@ func (g *gate) set(f func()) {
 	g.cond.Broadcast()
 }
 
-// published is how many messages have gone out.
-func (g *gate) published() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.sent
-}
-
 // gateConn is one connection through a gate. Its buffers are the gate's mutex.
 type gateConn struct {
 	net.Conn
