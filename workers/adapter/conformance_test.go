@@ -58,12 +58,12 @@ func conformEncode(t *testing.T, c Codec, r Request) bool {
 		t.Errorf("%s: a stream that nobody asked for", r.Endpoint)
 	}
 	for _, nothing := range []string{``, `{}`, `null`, `{"a":`} {
-		if _, f := c.Decode(r.Endpoint, []byte(nothing)); f == nil {
+		if _, _, f := c.Decode(r, []byte(nothing)); f == nil {
 			t.Errorf("%s: %q passes as an answer", r.Endpoint, nothing)
 		}
 	}
 	if enc.Stream {
-		s := c.Stream(r.Endpoint)
+		s := c.Stream(r)
 		if a := s.Sum(); a != (Answer{}) {
 			t.Errorf("%s: a stream begins with %+v", r.Endpoint, a)
 		}

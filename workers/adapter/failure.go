@@ -77,8 +77,8 @@ func Repeatable(code wire.Code) bool {
 const maxRetryAfter = time.Hour
 
 // retryAfter reads how long a provider asks to wait: retry-after-ms, then
-// Retry-After (seconds or a date), then the reset of each x-ratelimit limit
-// that has nothing left.
+// Retry-After (seconds or a date), then the reset of each x-ratelimit or
+// anthropic-ratelimit limit that has nothing left.
 func retryAfter(r Refusal) time.Duration {
 	if r.Header == nil {
 		return 0
@@ -103,6 +103,14 @@ func retryAfter(r Refusal) time.Duration {
 			continue
 		}
 		wait = max(wait, reset(get("X-Ratelimit-Reset-"+what)))
+	}
+	for _, what := range [...]string{"Requests", "Tokens", "Input-Tokens", "Output-Tokens"} {
+		if left := get("Anthropic-Ratelimit-" + what + "-Remaining"); left != "0" {
+			continue
+		}
+		if at, err := time.Parse(time.RFC3339, get("Anthropic-Ratelimit-"+what+"-Reset")); err == nil {
+			wait = max(wait, bound(at.Sub(r.Now).Seconds()))
+		}
 	}
 	return wait
 }

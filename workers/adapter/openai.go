@@ -108,9 +108,9 @@ func appendString(out []byte, s string) []byte {
 func appendInt(out []byte, n int64) []byte { return strconv.AppendInt(out, n, 10) }
 
 // Stream implements Codec.
-func (openAI) Stream(e wire.Endpoint) Stream {
-	if e == wire.Responses {
+func (openAI) Stream(r Request) Stream {
+	if r.Endpoint == wire.Responses {
 		return &responsesStream{}
 	}
-	return &choiceStream{chat: e == wire.ChatCompletions}
+	return &choiceStream{chat: r.Endpoint == wire.ChatCompletions}
 }

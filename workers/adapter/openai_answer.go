@@ -20,7 +20,12 @@ func trimLeft(raw []byte) []byte {
 }
 
 // Decode implements Codec.
-func (openAI) Decode(e wire.Endpoint, body []byte) (Answer, *Failure) {
+func (openAI) Decode(r Request, body []byte) ([]byte, Answer, *Failure) {
+	a, f := readAnswer(r.Endpoint, body)
+	return body, a, f
+}
+
+func readAnswer(e wire.Endpoint, body []byte) (Answer, *Failure) {
 	if !sound(body) {
 		return Answer{}, Fail(wire.CodeProviderError,
 			"the provider answered 200 with a body of %d bytes that is no JSON object: check the pool's base_url", len(body))

@@ -150,6 +150,9 @@ func (s *choiceStream) addChoice(c *choice, raw []byte) (content bool) {
 	return s.text > before
 }
 
+// End implements Stream: only the marker ends it.
+func (s *choiceStream) End() (Step, bool) { return Step{}, false }
+
 // Sum implements Stream.
 func (s *choiceStream) Sum() Answer {
 	return Answer{Usage: s.tally.usage(), Reported: s.tally.reported, Text: s.text, Held: s.held}

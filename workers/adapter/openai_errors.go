@@ -89,8 +89,11 @@ var faultCodes = map[string]wire.Code{
 	"unauthenticated":      wire.CodeProviderAuth,
 
 	"model_not_found":     wire.CodeModelNotFound,
+	"not_found_error":     wire.CodeModelNotFound,
 	"model_not_available": wire.CodeModelNotFound,
 	"deploymentnotfound":  wire.CodeModelNotFound,
+
+	"request_too_large": wire.CodeTooLarge,
 
 	"server_error":      wire.CodeProviderError,
 	"internal_error":    wire.CodeProviderError,

@@ -51,6 +51,9 @@ func (s *responsesStream) finish(data []byte) (Step, *Failure) {
 	return Step{Last: true}, nil
 }
 
+// End implements Stream: only the last event ends it.
+func (s *responsesStream) End() (Step, bool) { return Step{}, false }
+
 // Sum implements Stream.
 func (s *responsesStream) Sum() Answer {
 	return Answer{Usage: s.tally.usage(), Reported: s.tally.reported, Text: s.text}

@@ -27,7 +27,7 @@ func endpointOf(file string) wire.Endpoint {
 // play gives a transcript to a stream, until it fails or says last.
 func play(t testing.TB, e wire.Endpoint, transcript []byte) (s Stream, last bool, events, content int, f *Failure) {
 	t.Helper()
-	s = openAI{}.Stream(e)
+	s = openAI{}.Stream(Request{Endpoint: e})
 	r := sse.NewReader(bytes.NewReader(transcript), 0)
 	for {
 		ev, err := r.Next()
@@ -83,7 +83,7 @@ func TestTranscripts(t *testing.T) {
 		if sum.Usage != usage[filepath.Base(file)] || !sum.Reported {
 			t.Errorf("%s: usage %+v reported %v", file, sum.Usage, sum.Reported)
 		}
-		if _, f := (openAI{}).Decode(endpointOf(file), s.Answer()); f != nil {
+		if _, f := readAnswer(endpointOf(file), s.Answer()); f != nil {
 			t.Errorf("%s: the assembled answer is none: %v", file, f.Err)
 		}
 	}
@@ -232,7 +232,7 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte("data: {\"choices\":[{\"delta\":{\"\":\"\\u00\",\"a\":[{\"index\":1e9}]}}],\"\\n\":1}\n\ndata: [DONE]\n\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for _, e := range []wire.Endpoint{wire.ChatCompletions, wire.Completions, wire.Responses} {
-			s := openAI{}.Stream(e)
+			s := openAI{}.Stream(Request{Endpoint: e})
 			r := sse.NewReader(bytes.NewReader(in), 0)
 			for {
 				ev, err := r.Next()
@@ -260,7 +260,7 @@ func FuzzStream(f *testing.F) {
 func BenchmarkEvent(b *testing.B) {
 	data := []byte(`{"id":"chatcmpl-9aB","object":"chat.completion.chunk","created":1767225600,"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],"usage":null}`)
 	b.ReportAllocs()
-	s := openAI{}.Stream(wire.ChatCompletions)
+	s := openAI{}.Stream(Request{Endpoint: wire.ChatCompletions})
 	for b.Loop() {
 		if _, f := s.Event("", data); f != nil {
 			b.Fatal(f.Err)

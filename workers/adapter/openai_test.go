@@ -187,7 +187,7 @@ func TestDecode(t *testing.T) {
 		{"other API", wire.ChatCompletions, `{"candidates":[]}`, Answer{}, wire.CodeProviderError},
 		{"not UTF-8", wire.ChatCompletions, "{\"choices\":[\"\xff\"]}", Answer{}, wire.CodeProviderError},
 	} {
-		got, f := openAI{}.Decode(c.e, []byte(c.body))
+		got, f := readAnswer(c.e, []byte(c.body))
 		if got != c.want || (f != nil) != (c.code != "") || f != nil && f.Err.Code != c.code {
 			t.Errorf("%s: %+v, %+v; want %+v, %s", c.name, got, f, c.want, c.code)
 		}

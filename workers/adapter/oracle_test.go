@@ -159,7 +159,7 @@ func TestAssemblyAgainstOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	for round := range 500 {
 		o := oracle{head: map[string]any{}, choices: map[int]map[string]any{}}
-		s := openAI{}.Stream(wire.ChatCompletions)
+		s := openAI{}.Stream(Request{Endpoint: wire.ChatCompletions})
 		stream := chunks(r)
 		for _, c := range stream {
 			o.add(t, c)
@@ -185,7 +185,7 @@ func TestAssemblyAgainstOracle(t *testing.T) {
 // TestHeldGrows: what a stream keeps in memory is accounted for, so that the
 // engine can bound it.
 func TestHeldGrows(t *testing.T) {
-	s := openAI{}.Stream(wire.ChatCompletions)
+	s := openAI{}.Stream(Request{Endpoint: wire.ChatCompletions})
 	total := 0
 	for i := range 100 {
 		c := fmt.Appendf(nil, `{"choices":[{"index":0,"delta":{"x%d":["%s"]}}],"k%d":"%s"}`, i, strings.Repeat("y", 100), i, strings.Repeat("z", 100))

@@ -9,6 +9,7 @@ import (
 // provider speaks OpenAI's API over a transport of its own, so that it takes
 // the same path as a real one.
 var registry = map[string]Codec{
+	"anthropic": anthropic{},
 	"openai":    openAI{},
 	"simulated": openAI{},
 }

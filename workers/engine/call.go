@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +29,7 @@ type call struct {
 	start   time.Time
 	body    sentBody
 	out     Outcome
+	asked   adapter.Request
 	sum     adapter.Answer // what is known of the usage
 	emitted int
 	deaf    bool // Emit has failed
@@ -60,9 +62,11 @@ func (r *call) run() {
 		r.fail(adapter.Fail(wire.CodeModelNotFound, "the pool no longer offers the model: check the pool's models"))
 		return
 	}
-	enc, f := r.e.codec.Encode(adapter.Request{
+	r.asked = adapter.Request{
 		Endpoint: r.Meta.Endpoint, Body: r.Body, Model: r.Model, Stream: r.Emit != nil,
-	})
+		ID: r.Meta.ID + "-" + strconv.Itoa(r.Attempt), Now: r.start,
+	}
+	enc, f := r.e.codec.Encode(r.asked)
 	if f != nil {
 		r.fail(f)
 		return
@@ -118,7 +122,7 @@ func (r *call) whole(ctx context.Context, enc adapter.Encoded, resp *http.Respon
 		r.broken(ctx, err, wire.CodeConnection)
 		return
 	}
-	sum, f := r.e.codec.Decode(r.Meta.Endpoint, body)
+	body, sum, f := r.e.codec.Decode(r.asked, body)
 	r.sum = sum
 	switch {
 	case f != nil:

@@ -29,8 +29,9 @@ const heldPerAnswer = 4
 func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 	src := liveReader{body, w}
 	events := sse.NewReader(src, sse.MaxEvent)
-	st := r.e.codec.Stream(r.Meta.Endpoint)
+	st := r.e.codec.Stream(r.asked)
 	defer func() { r.sum = st.Sum() }()
+	var one [1][]byte
 	for {
 		ev, err := events.Next()
 		if err == nil && ev.Partial && !complete(ev.Data) {
@@ -38,6 +39,12 @@ func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 		}
 		if ctx.Err() != nil && err == nil {
 			err = ctx.Err()
+		}
+		if err == io.EOF && ctx.Err() == nil {
+			if step, ok := st.End(); ok {
+				r.finish(w, src, st, step.Chunks)
+				return
+			}
 		}
 		if err != nil {
 			r.cut(ctx, err)
@@ -55,24 +62,38 @@ func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 			r.tooLarge()
 			return
 		}
+		if !step.Converted {
+			step.Chunks = append(one[:0], ev.Data)
+		}
 		if step.Last {
-			r.finish(w, src, st, ev.Data)
+			r.finish(w, src, st, step.Chunks)
 			return
 		}
-		if !r.emit(ev.Data, false) {
+		if !r.emitAll(step.Chunks) {
 			return
 		}
 	}
 }
 
-// finish hands out the last event once the answer is known to fit.
-func (r *call) finish(w *watch, src io.Reader, st adapter.Stream, last []byte) {
+// emitAll hands events on and reports whether the call may go on.
+func (r *call) emitAll(events [][]byte) bool {
+	for _, ev := range events {
+		if !r.emit(ev, false) {
+			return false
+		}
+	}
+	return true
+}
+
+// finish hands out the last events once the answer is known to fit.
+func (r *call) finish(w *watch, src io.Reader, st adapter.Stream, events [][]byte) {
 	answer := st.Answer()
 	if len(answer) > r.e.cfg.MaxAnswer {
 		r.tooLarge()
 		return
 	}
-	if !r.emit(last, true) {
+	last := len(events) - 1
+	if !r.emitAll(events[:last]) || !r.emit(events[last], true) {
 		return
 	}
 	r.deaf = true // last has been said (I2)

@@ -83,7 +83,7 @@ type Pool struct {
 	Name        string            `yaml:"name"`               // [A-Za-z0-9_-]{1,64}, unique
 	Adapter     string            `yaml:"adapter"`            // one of [Sources].Adapters; default "openai"
 	Provider    string            `yaml:"provider"`           // whose prices count; default: by base_url (the host, or "local"), or the adapter
-	BaseURL     string            `yaml:"base_url,omitempty"` // http(s), no query; adapter openai: default https://api.openai.com/v1
+	BaseURL     string            `yaml:"base_url,omitempty"` // http(s), no query; default: where the adapter's own provider is, so https://api.openai.com/v1
 	APIKey      Secret            `yaml:"api_key,omitempty"`
 	Models      Models            `yaml:"models"`      // offered names, in the order of the file
 	Weight      int               `yaml:"weight"`      // 0 to 1,000,000; default 1; a candidate's own weight goes before

@@ -101,6 +101,13 @@ func (d *decoder) given(key string) bool {
 	return ok
 }
 
+// baseURLs are the addresses of the adapters' own providers.
+var baseURLs = map[string]string{
+	AdapterOpenAI: "https://api.openai.com/v1",
+	"anthropic":   "https://api.anthropic.com/v1",
+	"gemini":      "https://generativelanguage.googleapis.com/v1beta",
+}
+
 func (p *Pool) complete(known func(string) string) {
 	switch p.Adapter {
 	case AdapterSimulated:
@@ -108,9 +115,9 @@ func (p *Pool) complete(known func(string) string) {
 			p.Simulated = &Simulated{}
 			p.Simulated.setDefaults()
 		}
-	case AdapterOpenAI:
+	default:
 		if p.BaseURL == "" {
-			p.BaseURL = "https://api.openai.com/v1"
+			p.BaseURL = baseURLs[p.Adapter]
 		}
 	}
 	if p.Provider == "" {

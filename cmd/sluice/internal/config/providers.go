@@ -9,9 +9,10 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// provider is a known OpenAI-compatible provider.
+// provider is a known provider.
 type provider struct {
 	name     string // as the price table names it
+	adapter  string
 	variable string // usual name of its key variable
 	baseURL  string
 	models   []string // offered by default: a name, or name=upstream
@@ -21,23 +22,25 @@ type provider struct {
 // other can be configured.
 func providers() []provider {
 	return []provider{
-		{"openai", "OPENAI_API_KEY", "https://api.openai.com/v1",
+		{"openai", AdapterOpenAI, "OPENAI_API_KEY", "https://api.openai.com/v1",
 			[]string{"gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1-mini", "gpt-4o-mini"}},
-		{"groq", "GROQ_API_KEY", "https://api.groq.com/openai/v1",
+		{"anthropic", "anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1",
+			[]string{"claude-opus-5", "claude-sonnet-5", "claude-haiku-4-5"}},
+		{"groq", AdapterOpenAI, "GROQ_API_KEY", "https://api.groq.com/openai/v1",
 			[]string{"llama-3.3-70b-versatile", "llama-3.1-8b-instant", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
-		{"mistral", "MISTRAL_API_KEY", "https://api.mistral.ai/v1",
+		{"mistral", AdapterOpenAI, "MISTRAL_API_KEY", "https://api.mistral.ai/v1",
 			[]string{"mistral-large-latest", "mistral-medium-latest", "mistral-small-latest"}},
-		{"deepseek", "DEEPSEEK_API_KEY", "https://api.deepseek.com/v1",
+		{"deepseek", AdapterOpenAI, "DEEPSEEK_API_KEY", "https://api.deepseek.com/v1",
 			[]string{"deepseek-v4-flash", "deepseek-v4-pro"}},
-		{"together", "TOGETHER_API_KEY", "https://api.together.xyz/v1",
+		{"together", AdapterOpenAI, "TOGETHER_API_KEY", "https://api.together.xyz/v1",
 			[]string{"meta-llama/Llama-3.3-70B-Instruct-Turbo", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
-		{"fireworks", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1",
+		{"fireworks", AdapterOpenAI, "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1",
 			[]string{"gpt-oss-120b=accounts/fireworks/models/gpt-oss-120b", "deepseek-v4-flash=accounts/fireworks/models/deepseek-v4-flash"}},
-		{"openrouter", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1",
+		{"openrouter", AdapterOpenAI, "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1",
 			[]string{"openai/gpt-5.4-mini", "meta-llama/llama-3.3-70b-instruct"}},
-		{"xai", "XAI_API_KEY", "https://api.x.ai/v1",
+		{"xai", AdapterOpenAI, "XAI_API_KEY", "https://api.x.ai/v1",
 			[]string{"grok-4.3"}},
-		{"google", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai",
+		{"google", AdapterOpenAI, "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai",
 			[]string{"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"}},
 	}
 }
@@ -50,7 +53,7 @@ func providerPools(src Sources) []Pool {
 		if key, _ := src.lookup(pr.variable); key == "" {
 			continue
 		}
-		p := newPool(pr.name, AdapterOpenAI)
+		p := newPool(pr.name, pr.adapter)
 		p.Provider, p.BaseURL, p.APIKey = pr.name, pr.baseURL, Secret{source: "env:" + pr.variable}
 		for _, m := range pr.models {
 			name, upstream, ok := strings.Cut(m, "=")
