@@ -19,13 +19,14 @@ import (
 // Ledger is a handle on the ledger stream.
 type Ledger struct {
 	js       jetstream.JetStream
+	pub      *Publisher
 	subjects wire.Subjects
 	stream   string
 }
 
 // New makes a Ledger; it does no I/O.
 func New(js jetstream.JetStream, subjects wire.Subjects) *Ledger {
-	return &Ledger{js: js, subjects: subjects, stream: subjects.Stream(wire.StreamLedger)}
+	return &Ledger{js: js, pub: NewPublisher(js.Conn()), subjects: subjects, stream: subjects.Stream(wire.StreamLedger)}
 }
 
 // Stored is a record as the stream holds it.
@@ -93,20 +94,20 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 }
 
 func (l *Ledger) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
-	f, err := l.js.PublishMsgAsync(m)
+	f, err := l.pub.Publish(m)
 	if err != nil {
 		return 0, err
 	}
 	timer := time.NewTimer(ackWait)
 	defer timer.Stop()
 	select {
-	case ack := <-f.Ok():
-		return ack.Sequence, nil
-	case err := <-f.Err():
-		return 0, err
+	case <-f.Done():
+		return f.Result()
 	case <-timer.C:
+		f.Forget()
 		return 0, errors.New("no acknowledgement from the ledger stream")
 	case <-ctx.Done():
+		f.Forget()
 		return 0, context.Cause(ctx)
 	}
 }

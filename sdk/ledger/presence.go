@@ -17,8 +17,9 @@ type Node struct {
 	Host     string   `json:"host"`
 	PID      int      `json:"pid"`
 	Roles    []string `json:"roles"`
-	Pools    []string `json:"pools,omitempty"` // that its workers serve
-	Started  string   `json:"started"`         // RFC 3339
+	Pools    []string `json:"pools,omitempty"`  // that its workers serve
+	Router   bool     `json:"router,omitempty"` // it decides about jobs, and shares the limits
+	Started  string   `json:"started"`          // RFC 3339
 }
 
 // announceEvery is a third of the time after which a silent node is gone.

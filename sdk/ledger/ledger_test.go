@@ -1,0 +1,328 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+func TestMain(m *testing.M) {
+	ats.Register() // outside any bubble, or fake time stands still
+	os.Exit(m.Run())
+}
+
+// world is a server with the streams that a ledger needs, in a bubble.
+type world struct {
+	*Ledger
+	t  *testing.T
+	s  wire.Subjects
+	js jetstream.JetStream
+}
+
+func bubble(t *testing.T, f func(w *world)) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		srv, err := server.NewServer(&server.Options{ServerName: "test", DontListen: true, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Start()
+		t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+		nc, err := nats.Connect("", nats.InProcessServer(srv))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		w := &world{t: t}
+		if w.js, err = jetstream.New(nc); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []jetstream.StreamConfig{
+			{Name: w.s.Stream(wire.StreamLedger), Subjects: []string{w.s.Ledger("*", "*")}, AllowDirect: true,
+				SubjectTransform: &jetstream.SubjectTransformConfig{Source: w.s.Ledger("*", "*"), Destination: w.s.Records("$1", "$2")}},
+			{Name: w.s.Stream(wire.StreamSched), Subjects: []string{w.s.Requeue("*", "*"), w.s.Sched("*", "*")}, AllowMsgSchedules: true, AllowMsgTTL: true},
+			{Name: w.s.Stream(wire.StreamDead), Subjects: []string{w.s.Dead("*", "*")}, MaxMsgsPerSubject: 1},
+		} {
+			if _, err := w.js.CreateStream(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: w.s.Stream(wire.BucketNodes), TTL: 15 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		w.Ledger = New(w.js, w.s)
+		f(w)
+	})
+}
+
+func record(status wire.Status, f ...func(*wire.Record)) *wire.Record {
+	r := &wire.Record{Status: status, Entry: wire.Entry{Meta: wire.Meta{ID: "x", Tenant: "acme", Class: wire.Batch, Seq: 5, BodyHash: 7}}}
+	for _, f := range f {
+		f(r)
+	}
+	return r
+}
+
+func (w *world) append(r *wire.Record, expect uint64) uint64 {
+	w.t.Helper()
+	seq, err := w.Append(w.t.Context(), r, expect)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return seq
+}
+
+func TestAppend(t *testing.T) {
+	bubble(t, func(w *world) {
+		first := w.append(record(wire.Running), 0)
+		for _, wrong := range []uint64{0, first + 1, 99} {
+			_, err := w.Append(w.t.Context(), record(wire.Failed), wrong)
+			var c *Conflict
+			if !errors.As(err, &c) || c.Last == nil || c.Last.Seq != first || c.Last.Status != wire.Running {
+				t.Errorf("expecting %d: %v, want a conflict with %d", wrong, err, first)
+			}
+		}
+		_, err := w.Append(w.t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Meta.ID = "empty" }), 5)
+		var c *Conflict
+		if !errors.As(err, &c) || c.Last != nil {
+			t.Errorf("expecting 5 on an empty subject: %v", err)
+		}
+		second := w.append(record(wire.Succeeded), first)
+		if h, err := w.History(w.t.Context(), "acme", "x"); err != nil || len(h) != 2 || h[0].Seq != first || h[1].Seq != second {
+			t.Errorf("history %+v, %v", h, err)
+		}
+		if last, err := w.Last(w.t.Context(), "acme", "nobody"); last != nil || err != nil {
+			t.Errorf("last of no job: %+v, %v", last, err)
+		}
+	})
+}
+
+// TestAppendAmbiguous (I2): the record was stored and its acknowledgement
+// lost. Sent again, it is recognised, and not stored twice.
+func TestAppendAmbiguous(t *testing.T) {
+	bubble(t, func(w *world) {
+		rec := record(wire.Running, func(r *wire.Record) { r.Entry.Owner = "w1" })
+		h := rec.Encode()
+		h[wire.HeaderExpectedLast] = []string{"0"}
+		ack, err := w.js.PublishMsg(w.t.Context(), &nats.Msg{Subject: w.s.Ledger("acme", "x"), Header: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seq := w.append(rec, 0); seq != ack.Sequence {
+			t.Errorf("sequence %d, want %d", seq, ack.Sequence)
+		}
+		_, err = w.Append(w.t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Owner = "w2" }), 0)
+		var c *Conflict
+		if !errors.As(err, &c) {
+			t.Errorf("another worker's claim: %v, want a conflict", err)
+		}
+		if h, err := w.History(w.t.Context(), "acme", "x"); err != nil || len(h) != 1 {
+			t.Errorf("%d records, %v", len(h), err)
+		}
+	})
+}
+
+// TestAppendRace (I1): of writers that saw the same, one wins.
+func TestAppendRace(t *testing.T) {
+	bubble(t, func(w *world) {
+		first := w.append(record(wire.Running), 0)
+		var won sync.Map
+		var all sync.WaitGroup
+		for n := range 20 {
+			all.Go(func() {
+				owner := strconv.Itoa(n)
+				_, err := w.Append(context.Background(), record(wire.Succeeded, func(r *wire.Record) { r.Entry.Owner = owner }), first)
+				var c *Conflict
+				switch {
+				case err == nil:
+					won.Store(owner, true)
+				case !errors.As(err, &c) || !c.Last.Status.Terminal():
+					t.Errorf("writer %s: %v", owner, err)
+				}
+			})
+		}
+		all.Wait()
+		n := 0
+		won.Range(func(any, any) bool { n++; return true })
+		if h, err := w.History(w.t.Context(), "acme", "x"); n != 1 || err != nil || len(h) != 2 {
+			t.Errorf("%d winners, %d records, %v", n, len(h), err)
+		}
+	})
+}
+
+func TestSettle(t *testing.T) {
+	bubble(t, func(w *world) {
+		delayed := w.append(record(wire.Waiting), 0)
+		seq, err := w.Settle(w.t.Context(), record(wire.Expired), 0) // a router that has not seen it
+		if err != nil || seq != delayed+1 {
+			t.Errorf("waiting job: %d, %v", seq, err)
+		}
+		if seq, err := w.Settle(w.t.Context(), record(wire.Failed), 0); err != nil || seq != 0 {
+			t.Errorf("finished job: %d, %v, want nothing to do", seq, err)
+		}
+		clash := record(wire.Expired, func(r *wire.Record) { r.Entry.Meta.Seq, r.Entry.Meta.BodyHash = 6, 8 })
+		for range 2 { // and again, as after a lost acknowledgement
+			if seq, err := w.Settle(w.t.Context(), clash, 0); err != nil || seq != 0 {
+				t.Errorf("clash: %d, %v", seq, err)
+			}
+		}
+		if h, err := w.History(w.t.Context(), "acme", "j6"); err != nil || len(h) != 1 || h[0].Entry.Error != wire.CodeIDConflict || h[0].Status != wire.Failed {
+			t.Errorf("the other job's record: %+v, %v", h, err)
+		}
+		if h, _ := w.History(w.t.Context(), "acme", "x"); len(h) != 2 {
+			t.Errorf("%d records of the job, want 2", len(h))
+		}
+	})
+}
+
+// TestRequeue: at once, or at the exact time, once.
+func TestRequeue(t *testing.T) {
+	bubble(t, func(w *world) {
+		sub, err := w.js.Conn().SubscribeSync(w.s.Requeue("*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &wire.Assignment{Meta: record("").Entry.Meta, Progress: wire.Progress{Expect: 3}, Attempt: &wire.Attempt{N: 1}}
+		began := time.Now()
+		for _, wait := range []time.Duration{0, -time.Hour, 1500*time.Millisecond + 7} {
+			at := time.Now().Add(wait)
+			for range 2 { // a repeat before it fires replaces the schedule
+				if err := w.Requeue(w.t.Context(), a, []byte("body"), at, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				if wait <= 0 {
+					break
+				}
+			}
+			ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+			m, err := sub.NextMsgWithContext(ctx)
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if late := time.Since(at); wait > 0 && (late < 0 || late > 5*time.Millisecond) {
+				t.Errorf("came %s after its time", late)
+			}
+			got, err := wire.DecodeAssignment(m.Header)
+			if err != nil || got.Attempt != nil || got.Meta.ID != "x" || got.Progress.Expect != 3 || string(m.Data) != "body" || m.Subject != "sluice.requeue.acme.batch" {
+				t.Errorf("%s %+v %v", m.Subject, got, err)
+			}
+			if ready := time.Unix(0, got.Progress.ReadyAt); ready.Before(began) || ready.Before(at) {
+				t.Errorf("ready at %s", ready)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n, _, _ := sub.Pending(); n != 0 {
+			t.Errorf("%d more came", n)
+		}
+	})
+}
+
+func TestWipe(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := &wire.Assignment{Meta: record("").Entry.Meta}
+		if err := w.Requeue(w.t.Context(), a, nil, time.Now().Add(time.Minute), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Wipe(w.t.Context(), "acme", "x"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		s, err := w.js.Stream(w.t.Context(), w.s.Stream(wire.StreamSched))
+		if err != nil || s.CachedInfo().State.Msgs != 0 {
+			t.Errorf("%+v, %v", s.CachedInfo().State, err)
+		}
+	})
+}
+
+func TestBury(t *testing.T) {
+	bubble(t, func(w *world) {
+		a := &wire.Assignment{Meta: record("").Entry.Meta}
+		for range 3 {
+			if err := w.Bury(w.t.Context(), a, []byte("body")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := w.js.Stream(w.t.Context(), w.s.Stream(wire.StreamDead))
+		if err != nil || s.CachedInfo().State.Msgs != 1 {
+			t.Errorf("%+v, %v", s.CachedInfo().State, err)
+		}
+	})
+}
+
+// TestAnnounce: a process that goes in good order is gone at once, one that
+// vanishes within 15 s, and one that lives is never gone.
+func TestAnnounce(t *testing.T) {
+	bubble(t, func(w *world) {
+		alive := func(name string) bool {
+			ok, err := Alive(w.t.Context(), w.js, w.s, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok
+		}
+		ctx, stop := context.WithCancel(w.t.Context())
+		done := make(chan error)
+		go func() { done <- Announce(ctx, w.js, w.s, func() Node { return Node{Instance: "polite", Pools: []string{"a"}} }) }()
+		kv, err := w.js.KeyValue(w.t.Context(), w.s.Stream(wire.BucketNodes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.Put(w.t.Context(), "lost", []byte(`{"instance":"lost"}`)); err != nil { // announces itself once
+			t.Fatal(err)
+		}
+		time.Sleep(14 * time.Second)
+		if !alive("polite") || !alive("lost") || alive("nobody") {
+			t.Error("after 14 s both are alive, nobody else")
+		}
+		time.Sleep(2 * time.Second)
+		if !alive("polite") || alive("lost") {
+			t.Error("after 16 s only the one that announces itself is alive")
+		}
+		if n, err := Nodes(w.t.Context(), w.js, w.s); err != nil || len(n) != 1 || n[0].Instance != "polite" || n[0].Pools[0] != "a" {
+			t.Errorf("nodes %+v, %v", n, err)
+		}
+		stop()
+		if err := <-done; err != nil || alive("polite") {
+			t.Errorf("after its end: %v, alive %t", err, alive("polite"))
+		}
+	})
+}
+
+func TestDescribe(t *testing.T) {
+	cost := wire.NanoUSD(5)
+	records := []*Stored{
+		{Seq: 1, At: time.Unix(1, 0), Record: *record(wire.Running, func(r *wire.Record) {
+			r.Entry.Owner, r.Entry.Attempt = "w1", &wire.Attempt{N: 1, Pool: "p", Model: "m"}
+		})},
+		{Seq: 2, At: time.Unix(2, 0), Record: *record(wire.Waiting, func(r *wire.Record) {
+			r.Reason, r.Until = wire.ReasonRetry, time.Unix(9, 0)
+			r.Entry.Progress = wire.Progress{Attempts: 1, Spent: 5}
+			r.Entry.Attempt = &wire.Attempt{N: 1, Pool: "p", Model: "m", Status: wire.Failed, ErrorCode: wire.CodeTimeout, Cost: &cost}
+		})},
+	}
+	a := Describe("acme", "x", records)
+	if a.Status != wire.Waiting || a.Until != "1970-01-01T00:00:09Z" || a.Attempts != 1 || *a.Cost != 5 || len(a.History) != 2 ||
+		a.History[0].Worker != "w1" || a.History[0].Usage != nil || a.History[1].Outcome != wire.Failed || a.History[1].Error != wire.CodeTimeout {
+		t.Errorf("%+v", a)
+	}
+	records[1].Entry.Progress.Unknown = true
+	if a := Describe("acme", "x", records); a.Cost != nil {
+		t.Errorf("cost %d, want unknown", *a.Cost)
+	}
+	if a := Describe("acme", "x", nil); a.Status != wire.Queued || a.History != nil {
+		t.Errorf("without records: %+v", a)
+	}
+}
