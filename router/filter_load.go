@@ -34,7 +34,7 @@ var loadFilter = filter{
 
 // troubled reports whether trouble can have anything to say.
 func (l *Load) troubled() bool {
-	return l.Down || l.Unhealthy || l.Circuit != Closed ||
+	return l.Draining || l.Down || l.Unhealthy || l.Circuit != Closed ||
 		l.LimitedUntil|l.Requests.Limit|l.Tokens.Limit != 0
 }
 
@@ -42,6 +42,8 @@ func (l *Load) troubled() bool {
 // depth.
 func (l *Load) trouble(now, tokens int64) Reason {
 	switch {
+	case l.Draining:
+		return Draining
 	case l.Down:
 		return Down
 	case l.Unhealthy:

@@ -10,8 +10,10 @@ type Load struct {
 	Probes int32 `json:"probes,omitzero"`
 	// Circuit is the state of the pool's circuit breaker.
 	Circuit Circuit `json:"circuit,omitzero"`
-	// Down says that no live worker serves the pool, Unhealthy that active
-	// probes of it fail, Ejected that it is an outlier among its peers.
+	// Draining says that the pool is to take no new jobs, Down that no live
+	// worker serves it, Unhealthy that active probes of it fail, Ejected that
+	// it is an outlier among its peers.
+	Draining  bool `json:"draining,omitzero"`
 	Down      bool `json:"down,omitzero"`
 	Unhealthy bool `json:"unhealthy,omitzero"`
 	Ejected   bool `json:"ejected,omitzero"`

@@ -147,7 +147,11 @@ func (o *oracle) passing(i int) Reason {
 		return OffSchedule
 	case p.Draining:
 		return Draining
-	case p.Down || l.Down:
+	case p.Down:
+		return Down
+	case l.Draining:
+		return Draining
+	case l.Down:
 		return Down
 	case l.Unhealthy:
 		return Unhealthy

@@ -120,7 +120,7 @@ func randomPool(rng *rand.Rand, i int) Pool {
 }
 
 func randomLoad(rng *rand.Rand) Load {
-	l := Load{Depth: int32(rng.IntN(8)), Down: chance(rng, 3), Unhealthy: chance(rng, 3), Ejected: chance(rng, 10)}
+	l := Load{Depth: int32(rng.IntN(8)), Draining: chance(rng, 3), Down: chance(rng, 3), Unhealthy: chance(rng, 3), Ejected: chance(rng, 10)}
 	if chance(rng, 20) {
 		l.Circuit, l.Probes, l.OpenUntil = oneOf(rng, Closed, Open, HalfOpen), int32(rng.IntN(3)), int64(rng.IntN(10))*1e18/5
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -45,12 +46,13 @@ func (d *Dispatcher) watchDepths(ctx context.Context, work jetstream.Stream) {
 // count plus our own publishes that it could not have counted yet.
 type tally struct {
 	table    *router.Table
-	subjects []string      // by pool index
-	load     []router.Load // by pool index: what Decide sees
-	own      []ownPublish  // acknowledged, sequence above the last look
-	unacked  []int32       // by pool index: published, not acknowledged
-	seen     time.Time     // of the last look
-	asked    time.Time     // when the look under way was asked for, zero: none
+	subjects []string          // by pool index
+	load     []router.Load     // by pool index: what Decide sees
+	own      []ownPublish      // acknowledged, sequence above the last look
+	unacked  []int32           // by pool index: published, not acknowledged
+	facts    *observe.Snapshot // what load was filled from beside the depths, nil: nothing is known
+	seen     time.Time         // of the last look
+	asked    time.Time         // when the look under way was asked for, zero: none
 }
 
 // ownPublish is a work message of ours.
@@ -59,13 +61,34 @@ type ownPublish struct {
 	seq  uint64
 }
 
-// reset fits the tally to a new table; depths start at zero and the next look
-// fills them.
+// reset fits the tally to a new table. The depth of a pool that stays is kept,
+// others start at zero, and the next look corrects both.
 func (t *tally) reset(table *router.Table, s wire.Subjects) {
 	pools := table.Pools()
+	was := *t
 	*t = tally{table: table, load: make([]router.Load, len(pools)), unacked: make([]int32, len(pools)), asked: t.asked}
-	for _, p := range pools {
+	for i, p := range pools {
 		t.subjects = append(t.subjects, s.Work(p.Name))
+		if was.table == nil {
+			continue
+		}
+		if old := was.table.PoolIndex(p.Name); old >= 0 {
+			t.load[i].Depth = was.load[old].Depth
+		}
+	}
+}
+
+// fill writes what is known beside the depths. A snapshot of another table
+// says nothing: the one of this table is on its way.
+func (t *tally) fill(s *observe.Snapshot, now time.Time) {
+	if s == nil || s.Table != t.table {
+		t.facts = nil
+		return
+	}
+	t.facts = s
+	at := now.UnixNano()
+	for i := range t.load {
+		s.Fill(i, at, &t.load[i])
 	}
 }
 
@@ -88,7 +111,13 @@ func (t *tally) look(d depths) {
 // sent counts a publish of ours before its acknowledgement.
 func (t *tally) sent(pool int) {
 	t.unacked[pool]++
-	t.load[pool].Depth++
+	l := &t.load[pool]
+	l.Depth++
+	l.Probes = max(l.Probes-1, 0)
+	l.Requests.Used++
+	if l.Tokens.Limit > 0 {
+		l.Tokens.Used += max(t.facts.Pools[pool].Each, 1)
+	}
 }
 
 // settled takes the outcome of a publish of ours.

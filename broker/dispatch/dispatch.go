@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -27,12 +28,15 @@ type Config struct {
 	// Held is the most jobs per class and stream kept in memory.
 	// Defaults to 512.
 	Held int
+	// Observer says how the pools do. Nil: nothing is known but their depths.
+	Observer *observe.Observer
 }
 
 // Dispatcher assigns jobs to pools. Make one with New, start it with Run.
 type Dispatcher struct {
 	cfg   Config
 	table atomic.Pointer[router.Table]
+	tiers atomic.Pointer[map[string]string] // by tenant
 
 	arrived chan *item
 	acked   chan outcome
@@ -88,11 +92,16 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		wake:    make(chan struct{}, 1),
 	}
 	d.table.Store(table)
+	d.tiers.Store(&map[string]string{})
 	return d
 }
 
 // SetTable replaces pools and routes, from the next decision on.
 func (d *Dispatcher) SetTable(t *router.Table) { d.table.Store(t) }
+
+// SetTiers replaces the tenants' tiers, by tenant; the map is not to be
+// changed any more.
+func (d *Dispatcher) SetTiers(tiers map[string]string) { d.tiers.Store(&tiers) }
 
 // Table is the current pools and routes.
 func (d *Dispatcher) Table() *router.Table { return d.table.Load() }

@@ -113,7 +113,7 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 		return
 	}
 	if m.NotBefore > now.UnixNano() && it.asg.Progress.Attempts == 0 {
-		d.settle(ctx, it, func() error { return d.delay(ctx, it) })
+		d.settle(ctx, it, func() error { return d.delay(ctx, it, wire.ReasonDelay, m.NotBefore) })
 		return
 	}
 	select {
@@ -168,13 +168,13 @@ func (d *Dispatcher) finish(ctx context.Context, it *item, status wire.Status, c
 }
 
 // delay writes a waiting record and the schedule that brings the job back.
-func (d *Dispatcher) delay(ctx context.Context, it *item) error {
+func (d *Dispatcher) delay(ctx context.Context, it *item, why wire.Reason, at int64) error {
 	asg := it.asg
-	until := time.Unix(0, asg.Meta.NotBefore)
-	if d := asg.Meta.Deadline; d != 0 && d < asg.Meta.NotBefore {
-		until = time.Unix(0, d) // to end as expired
+	if d := asg.Meta.Deadline; d != 0 && d < at {
+		at = d // to end as expired
 	}
-	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonDelay, Until: until,
+	until := time.Unix(0, at)
+	rec := &wire.Record{Status: wire.Waiting, Reason: why, Until: until,
 		Entry: wire.Entry{Meta: asg.Meta, Progress: asg.Progress}}
 	seq, err := d.cfg.Ledger.Settle(ctx, rec, asg.Progress.Expect)
 	if err != nil || seq == 0 {

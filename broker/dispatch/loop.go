@@ -23,7 +23,9 @@ const (
 type queue struct {
 	route   string
 	items   []*item
-	blocked bool // no room at the last try
+	blocked bool  // no room at the last try
+	full    bool  // and a depth is among the reasons: a look may help at any moment
+	until   int64 // when the clock alone makes room, 0: not known
 }
 
 // loop owns all decision state (I2).
@@ -40,7 +42,10 @@ type loop struct {
 	leaving  []*item       // to be parked
 	pace     time.Duration // between looks while jobs wait; doubles when a look brings nothing
 	moved    bool          // something was placed since the last look
-	soonest  int64         // no deadline of a held job is before this, 0: there is none
+	nudged   bool          // something was observed since the last look
+	aside    map[lot]aside
+	budgets  map[string]*router.RetryBudget // by route
+	soonest  int64                          // no deadline of a held job is before this, 0: there is none
 }
 
 // lane is the queues of a class, turned round robin.
@@ -51,6 +56,7 @@ type lane struct {
 
 func newLoop(d *Dispatcher) *loop {
 	l := &loop{d: d, classes: map[wire.Class]*lane{}, lots: map[lot]bool{}, pace: lookEvery, sequence: map[string]uint64{},
+		aside: map[lot]aside{}, budgets: map[string]*router.RetryBudget{},
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 	for _, c := range wire.Classes() {
 		l.classes[c] = &lane{byName: map[string]*queue{}}
@@ -71,6 +77,8 @@ func (l *loop) run(ctx context.Context) {
 			l.settled(o)
 		case s := <-l.d.depths:
 			l.looked(s)
+		case <-l.news():
+			l.nudged = true
 		case k := <-l.d.found:
 			l.openLot(ctx, k)
 		case k := <-l.d.emptied:
@@ -143,6 +151,8 @@ func (l *loop) settled(o outcome) {
 
 func (l *loop) looked(s depths) {
 	l.tally.look(s)
+	l.observe()
+	l.nudged = false
 	if l.pace *= 2; l.moved || l.pace > lookSeldom {
 		l.pace = lookSeldom
 		if l.moved {
@@ -162,6 +172,7 @@ func (l *loop) looked(s depths) {
 func (l *loop) place(ctx context.Context) {
 	if t := l.d.table.Load(); t != l.tally.table {
 		l.tally.reset(t, l.d.cfg.Subjects)
+		l.observe()
 	}
 	l.leave()
 	for _, class := range wire.Classes() {
@@ -208,12 +219,16 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 		l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
 		return true
 	}
-	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(),
-		Sequence: l.sequence[q.route], Random: l.random.Uint64()}
+	if l.overspent(q.route, route, it, now) {
+		l.pop(q)
+		l.retryLater(ctx, it, now)
+		return true
+	}
+	in := l.input(q.route, it, now)
 	t.Decide(route, l.tally.load, &in, &l.result)
 	if l.result.Choice < 0 {
 		if l.result.Full {
-			q.blocked = true
+			l.block(ctx, q, now)
 			return false
 		}
 		l.pop(q)
@@ -227,10 +242,11 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 		Model: c.Model, Region: pool.Region, Strategy: route.Strategy(), Price: c.Price, Decision: l.result.Decision(route, l.tally.load, &in)})
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
-		q.blocked = true
+		q.blocked, q.full = true, true
 		return false
 	}
 	l.pop(q)
+	l.spend(q.route, it, now)
 	l.moved = true
 	l.tally.sent(c.Pool)
 	l.sending++
@@ -270,8 +286,12 @@ func (l *loop) refresh() time.Duration {
 		return lookLost
 	}
 	due := staleAfter
-	if l.held > 0 {
-		due = l.pace
+	switch {
+	case l.held == 0:
+	case l.nudged:
+		due = lookEvery
+	default:
+		due = l.patience(now)
 	}
 	if wait := due - now.Sub(l.tally.seen); wait > 0 {
 		return wait

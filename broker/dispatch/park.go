@@ -81,7 +81,8 @@ func (l *loop) roomElsewhere(class wire.Class, lane *lane) bool {
 }
 
 func (l *loop) hasRoom(p *router.Pool, c router.Candidate, class wire.Class) bool {
-	return c.Weight > 0 && !p.Down && !p.Draining && int(l.tally.load[c.Pool].Depth) < p.Allowance(class)
+	load := &l.tally.load[c.Pool]
+	return c.Weight > 0 && !p.Down && !p.Draining && !load.Down && !load.Draining && load.Circuit == router.Closed && int(l.tally.load[c.Pool].Depth) < p.Allowance(class)
 }
 
 // openLot makes sure that the parked jobs of a class and route are followed.

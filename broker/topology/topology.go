@@ -94,6 +94,12 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 	if err != nil {
 		return fmt.Errorf("bucket of nodes: %w", err)
 	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Subjects.Stream(wire.BucketPools), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
+		Description: "pools that are drained",
+	}); err != nil {
+		return fmt.Errorf("bucket of pools: %w", err)
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -79,6 +80,9 @@ type proc struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	runner *run.Runner
+
+	observer   *observe.Observer
+	dispatcher *dispatch.Dispatcher
 }
 
 // testPrice is one dollar per million tokens in, two out: 1,000 and 2,000

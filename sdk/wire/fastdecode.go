@@ -138,6 +138,8 @@ func (s *scanner) progress(p *Progress) error {
 			return s.boolean(&p.Unknown)
 		case "k":
 			return integer(s, &p.Cuts)
+		case "h":
+			return integer(s, &p.Held)
 		case "t":
 			if p.Tried != nil {
 				return errSlow
@@ -191,6 +193,10 @@ func (s *scanner) attempt(a *Attempt) error {
 			return integer(s, &a.TTFTMS)
 		case "l":
 			return integer(s, &a.LatencyMS)
+		case "ra":
+			return integer(s, &a.RetryAfterMS)
+		case "rl":
+			return once(&a.Limits, s.limits)
 		case "d":
 			return once(&a.Decision, s.decision)
 		}
@@ -231,6 +237,32 @@ func (s *scanner) usage(u *Usage) error {
 			return integer(s, &u.Output)
 		case "r":
 			return integer(s, &u.Reasoning)
+		}
+		return errSlow
+	})
+}
+
+func (s *scanner) limits(l *Limits) error {
+	return s.object(func(key string) error {
+		switch key {
+		case "r":
+			return s.limit(&l.Requests)
+		case "t":
+			return s.limit(&l.Tokens)
+		}
+		return errSlow
+	})
+}
+
+func (s *scanner) limit(l *Limit) error {
+	return s.object(func(key string) error {
+		switch key {
+		case "l":
+			return integer(s, &l.Limit)
+		case "n":
+			return integer(s, &l.Left)
+		case "r":
+			return integer(s, &l.ResetMS)
 		}
 		return errSlow
 	})

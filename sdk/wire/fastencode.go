@@ -121,6 +121,7 @@ func (o *objectWriter) progress(p *Progress) {
 		o.key("u").truth(true)
 	}
 	o.optInt("k", int64(p.Cuts))
+	o.optInt("h", int64(p.Held))
 	if len(p.Tried) > 0 {
 		o.key("t")
 		o.b = append(o.b, '[')
@@ -159,6 +160,10 @@ func (o *objectWriter) attempt(a *Attempt) {
 	}
 	o.optInt("tf", a.TTFTMS)
 	o.optInt("l", a.LatencyMS)
+	o.optInt("ra", a.RetryAfterMS)
+	if a.Limits != nil {
+		o.key("rl").limits(a.Limits)
+	}
 	if a.Decision != nil {
 		o.key("d").decision(a.Decision)
 	}
@@ -183,6 +188,21 @@ func (o *objectWriter) usage(u *Usage) {
 	o.optInt("cw", u.CacheWrite)
 	o.key("o").int(u.Output)
 	o.optInt("r", u.Reasoning)
+	o.close()
+}
+
+func (o *objectWriter) limits(l *Limits) {
+	o.open()
+	o.key("r").limit(&l.Requests)
+	o.key("t").limit(&l.Tokens)
+	o.close()
+}
+
+func (o *objectWriter) limit(l *Limit) {
+	o.open()
+	o.key("l").int(l.Limit)
+	o.key("n").int(l.Left)
+	o.optInt("r", l.ResetMS)
 	o.close()
 }
 

@@ -26,8 +26,25 @@ type Attempt struct {
 	Cost      *NanoUSD    `json:"c,omitempty"` // nil: unknown
 	TTFTMS    int64       `json:"tf,omitempty"`
 	LatencyMS int64       `json:"l,omitempty"`
+	// What the provider said of being called: after how long again, and what
+	// is left of its limits.
+	RetryAfterMS int64   `json:"ra,omitempty"`
+	Limits       *Limits `json:"rl,omitempty"` // nil: nothing
 
 	Decision *Decision `json:"d,omitempty"`
+}
+
+// Limits are a provider's own rate limits, as an answer of it told them.
+type Limits struct {
+	Requests Limit `json:"r"`
+	Tokens   Limit `json:"t"`
+}
+
+// Limit is one of them. Its zero value says nothing.
+type Limit struct {
+	Limit   int64 `json:"l"`           // in the provider's own period
+	Left    int64 `json:"n"`           // of it
+	ResetMS int64 `json:"r,omitempty"` // until some or all of it is free again
 }
 
 // Settle sets usage, its source and the cost that follows from the price.
@@ -37,6 +54,19 @@ func (a *Attempt) Settle(u Usage, src UsageSource) {
 		c := a.Price.Cost(u)
 		a.Cost = &c
 	}
+}
+
+// NotTaken reports whether the provider turned the attempt away without
+// looking at the job: it called too often, is overloaded or cannot be reached.
+// That says nothing of the job, which may wait for better times.
+func (a *Attempt) NotTaken() bool {
+	switch a.ErrorCode {
+	case CodeRateLimited:
+		return true
+	case CodeConnection:
+		return a.HTTP == 0
+	}
+	return a.HTTP == 503 || a.HTTP == 529
 }
 
 // Decision is what the router chose and why: every candidate with its score,
@@ -66,16 +96,23 @@ type Progress struct {
 	Spent    NanoUSD  `json:"$"`            // sum of their known costs
 	Unknown  bool     `json:"u,omitempty"`  // a cost among them is not known
 	Cuts     int      `json:"k,omitempty"`  // attempts among them that were interrupted
+	Held     int      `json:"h,omitempty"`  // attempts among them that the provider did not take: limited, or not reached
 	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
 }
+
+// Failures are the attempts that count against the job itself.
+func (p *Progress) Failures() int { return p.Attempts - p.Cuts - p.Held }
 
 // Add counts an ended attempt.
 func (p *Progress) Add(a *Attempt) {
 	p.Attempts = max(p.Attempts, a.N)
 	if a.Status == Interrupted {
 		p.Cuts++
+	}
+	if a.Status == Failed && a.NotTaken() {
+		p.Held++
 	}
 	if a.Cost != nil {
 		p.Spent += *a.Cost

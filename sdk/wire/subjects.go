@@ -93,6 +93,7 @@ const (
 	StreamDead   = "DEAD"
 	StreamChunks = "CHUNKS"
 	BucketNodes  = "NODES"  // presence of processes, by instance
+	BucketPools  = "POOLS"  // pools that are drained, by name
 	BucketLeases = "LEASES" // who is the one active ingester
 )
 

@@ -202,6 +202,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 	at.Status, at.HTTP = out.Status, out.HTTP
 	at.TTFTMS, at.LatencyMS = out.TTFT.Milliseconds(), out.Latency.Milliseconds()
 	at.Settle(out.Usage, out.Source)
+	at.RetryAfterMS = out.RetryAfter.Milliseconds()
 	if out.Err != nil {
 		at.ErrorCode = out.Err.Code
 	}
@@ -289,7 +290,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Attempts-entry.Progress.Cuts >= a.cfg.MaxAttempts && at.Status != wire.Interrupted:
+	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= a.cfg.MaxAttempts && at.Status != wire.Interrupted && !at.NotTaken():
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n

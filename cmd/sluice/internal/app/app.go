@@ -20,6 +20,7 @@ import (
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/reconcile"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
@@ -66,6 +67,7 @@ type App struct {
 	srv        *natsd.Server // nil: external NATS
 	conns      []*nats.Conn
 	dispatcher *dispatch.Dispatcher
+	observer   *observe.Observer
 	ingester   *ingest.Ingester
 	dsn        string
 
@@ -200,7 +202,15 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		if err != nil {
 			return err
 		}
-		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log}, table)
+		ojs, err := a.connect("observer")
+		if err != nil {
+			return err
+		}
+		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router"}, observed(a.cfg, table))
+		g.Go(func() error { return a.observer.Run(ctx) })
+		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
+			Observer: a.observer}, table)
+		a.dispatcher.SetTiers(tiers(a.cfg))
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
 			Table: a.dispatcher.Table, Pools: a.poolInfo})
@@ -210,7 +220,9 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		reload = append(reload, func(cfg *config.Config) error {
 			t, err := buildTable(cfg)
 			if err == nil {
+				a.observer.Set(observed(cfg, t))
 				a.dispatcher.SetTable(t)
+				a.dispatcher.SetTiers(tiers(cfg))
 			}
 			return err
 		})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/sluicehq/sluice/broker/control"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -51,6 +52,27 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 		routes = append(routes, spec)
 	}
 	return router.NewTable(pools, routes)
+}
+
+// observed is what the observer is to observe.
+func observed(cfg *config.Config, t *router.Table) observe.Setup {
+	s := observe.Setup{Table: t, Limits: map[string]observe.Limits{}}
+	for i := range cfg.Pools {
+		p := &cfg.Pools[i]
+		s.Limits[p.Name] = observe.Limits{Requests: p.Limits.RPM, Tokens: p.Limits.TPM}
+	}
+	return s
+}
+
+// tiers are the tenants' tiers.
+func tiers(cfg *config.Config) map[string]string {
+	out := map[string]string{}
+	for _, t := range cfg.Tenants {
+		if t.Tier != "" {
+			out[t.Name] = t.Tier
+		}
+	}
+	return out
 }
 
 // buildEndpoint makes a pool's connection to its provider. The closer frees

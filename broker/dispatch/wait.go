@@ -1,0 +1,169 @@
+package dispatch
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// How long a job waits in memory, and what becomes of it then.
+const (
+	idleLook    = time.Second      // between looks while only clocks and events can make room
+	asideFrom   = 5 * time.Second  // a longer wait gets a record and is spent in a schedule
+	asideAgain  = 30 * time.Second // the same for a job that has a waiting record already
+	asideMost   = 1024             // jobs of a class and route in schedules for one reopening
+	retryShare  = 25               // percent of the first attempts that retries may be
+	retryFloor  = 20               // retries a minute that are always allowed, or
+	retryPerJob = 4                // as many times the route's concurrency, if that is more
+)
+
+// aside counts the jobs that wait in schedules for a reopening.
+type aside struct {
+	until int64
+	n     int
+}
+
+// news is what the loop hears of observations: only while jobs wait for them.
+func (l *loop) news() <-chan struct{} {
+	if l.held == 0 || l.d.cfg.Observer == nil {
+		return nil
+	}
+	return l.d.cfg.Observer.News()
+}
+
+// observe fills the loads from what is known now.
+func (l *loop) observe() {
+	if o := l.d.cfg.Observer; o != nil {
+		l.tally.fill(o.Snapshot(), time.Now())
+	}
+}
+
+// input is what a decision about a job sees beside the loads.
+func (l *loop) input(route string, it *item, now time.Time) router.Input {
+	seq, ok := l.sequence[route]
+	if !ok { // routers that run side by side start at different places
+		seq = uint64(l.random.Uint32())
+		l.sequence[route] = seq
+	}
+	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(), Sequence: seq, Random: l.random.Uint64(),
+		Tier: (*l.d.tiers.Load())[it.asg.Meta.Tenant]}
+	if l.tally.facts != nil {
+		in.Stats = l.tally.facts.Stats
+	}
+	return in
+}
+
+// block notes that a queue cannot go on, and why: l.result says so.
+func (l *loop) block(ctx context.Context, q *queue, now time.Time) {
+	q.blocked, q.full, q.until = true, false, l.result.Until
+	for i := range l.result.Candidates {
+		if l.result.Candidates[i].Excluded == router.Full {
+			q.full = true
+			return
+		}
+	}
+	if q.until-now.UnixNano() >= int64(asideFrom) {
+		l.setAside(ctx, q, now)
+	}
+}
+
+// setAside writes waiting records for the jobs of a queue and moves them to
+// schedules that end when the queue's candidates open again: their clients see
+// why, and the memory is free. The bound keeps a deep backlog where it is.
+func (l *loop) setAside(ctx context.Context, q *queue, now time.Time) {
+	key := lot{q.items[0].asg.Meta.Class, q.route}
+	a := l.aside[key]
+	if now.UnixNano() >= a.until {
+		a = aside{}
+	}
+	a.until = q.until
+	kept := q.items[:0]
+	for _, it := range q.items {
+		told := it.asg.Progress.Expect != 0 && q.until-now.UnixNano() < int64(asideAgain)
+		if told || it.source.lot || a.n >= asideMost {
+			kept = append(kept, it)
+			continue
+		}
+		a.n++
+		l.held--
+		until := q.until
+		l.d.rare.Go(func() {
+			l.d.settle(ctx, it, func() error { return l.d.delay(ctx, it, wire.ReasonLimit, until) })
+		})
+	}
+	clear(q.items[len(kept):])
+	q.items = kept
+	l.aside[key] = a
+}
+
+// patience is how long after a look the next one is due while jobs wait: when
+// a depth is what they wait for, soon; else when the clock opens something,
+// but at least every second.
+func (l *loop) patience(now time.Time) time.Duration {
+	until := int64(0)
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			if len(q.items) == 0 {
+				continue
+			}
+			if !q.blocked || q.full {
+				return l.pace
+			}
+			if q.until != 0 && (until == 0 || q.until < until) {
+				until = q.until
+			}
+		}
+	}
+	if until == 0 {
+		return idleLook
+	}
+	return min(max(time.Duration(until-l.tally.seen.UnixNano()), l.pace), idleLook)
+}
+
+// retry reports whether the job has had an attempt that was not cut off.
+func (it *item) retry() bool { return it.asg.Progress.Attempts > it.asg.Progress.Cuts }
+
+// overspent reports whether the job is a retry for which the route's budget
+// has no room: where many attempts fail, retries must not add to the load.
+func (l *loop) overspent(name string, route *router.Route, it *item, now time.Time) bool {
+	if !it.retry() {
+		return false
+	}
+	b := l.budgets[name]
+	if b == nil {
+		return false
+	}
+	floor := 0
+	for _, c := range route.Candidates() {
+		floor += retryPerJob * l.tally.table.Pools()[c.Pool].Concurrency
+	}
+	return !b.Allows(now.UnixNano(), retryShare, int64(max(floor, retryFloor)))
+}
+
+// spend counts a placed job in its route's retry budget.
+func (l *loop) spend(name string, it *item, now time.Time) {
+	b := l.budgets[name]
+	if b == nil {
+		b = &router.RetryBudget{}
+		l.budgets[name] = b
+	}
+	if it.retry() {
+		b.Retries.Add(now.UnixNano(), 1)
+	} else {
+		b.First.Add(now.UnixNano(), 1)
+	}
+}
+
+// retryLater brings a retry back when the budget may have room.
+func (l *loop) retryLater(ctx context.Context, it *item, now time.Time) {
+	at := now.Add(time.Second + rand.N(time.Second))
+	l.d.rare.Go(func() {
+		l.d.settle(ctx, it, func() error {
+			asg := it.asg
+			return l.d.cfg.Ledger.Requeue(ctx, &asg, it.msg.Data(), at, now)
+		})
+	})
+}

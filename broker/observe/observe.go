@@ -1,0 +1,201 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config says what an observer works with.
+type Config struct {
+	JS       jetstream.JetStream
+	Subjects wire.Subjects
+	Logger   *slog.Logger
+	// Instance names this router among the live processes, unique over
+	// restarts. Required.
+	Instance string
+	// History is how far back the ledger is read at the start. Defaults to 5
+	// minutes.
+	History time.Duration
+}
+
+// Limits are what a pool's provider allows in a minute; 0: not limited, or not
+// known.
+type Limits struct{ Requests, Tokens int64 }
+
+// Setup is what an observer is to observe. It is not changed after it was
+// given away.
+type Setup struct {
+	Table  *router.Table
+	Limits map[string]Limits // by pool
+}
+
+// Observer follows the ledger and the presence of processes.
+type Observer struct {
+	cfg     Config
+	current atomic.Pointer[Snapshot]
+	news    chan struct{}
+	dirty   chan struct{}
+
+	mu    sync.Mutex
+	state *fold
+}
+
+// New makes an observer; it does no I/O.
+func New(cfg Config, s Setup) *Observer {
+	if cfg.History <= 0 {
+		cfg.History = 5 * time.Minute
+	}
+	o := &Observer{cfg: cfg, news: make(chan struct{}, 1), dirty: make(chan struct{}, 1), state: newFold(cfg.Instance)}
+	o.Set(s)
+	return o
+}
+
+// Set replaces what is observed; what is known of pools and models that stay
+// is kept.
+func (o *Observer) Set(s Setup) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.state.set(s)
+	o.publish(time.Now())
+}
+
+// Snapshot is what is known now. It never changes (I1).
+func (o *Observer) Snapshot() *Snapshot { return o.current.Load() }
+
+// News has an element when there is a newer snapshot than the last reader of
+// News has seen. It is for one reader.
+func (o *Observer) News() <-chan struct{} { return o.news }
+
+// How often what was folded is published at most, and peers are compared.
+const (
+	publishEvery = 5 * time.Millisecond
+	judgeEvery   = 500 * time.Millisecond
+)
+
+// Run observes until ctx ends and returns nil then; an error means that the
+// streams are missing.
+func (o *Observer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return o.announce(ctx) })
+	g.Go(func() error { return o.follow(ctx) })
+	g.Go(func() error { return o.watchNodes(ctx) })
+	g.Go(func() error { return o.watchDrained(ctx) })
+	g.Go(func() error { o.tick(ctx); return nil })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("observer: %w", err)
+	}
+	return nil
+}
+
+// announce makes this router one of those that share the limits.
+func (o *Observer) announce(ctx context.Context) error {
+	node := ledger.Node{Instance: o.cfg.Instance, Router: true, Roles: []string{"router"}, Started: time.Now().UTC().Format(time.RFC3339)}
+	return ledger.Announce(ctx, o.cfg.JS, o.cfg.Subjects, func() ledger.Node { return node })
+}
+
+// tick publishes what was folded, and compares the pools.
+func (o *Observer) tick(ctx context.Context) {
+	judge := time.NewTicker(judgeEvery)
+	defer judge.Stop()
+	for {
+		select {
+		case <-o.dirty:
+			o.mu.Lock()
+			o.publish(time.Now())
+			o.mu.Unlock()
+			if ledger.Pause(ctx, publishEvery) != nil {
+				return
+			}
+		case <-judge.C:
+			now := time.Now()
+			o.mu.Lock()
+			if o.state.judge(now.UnixNano()) {
+				o.publish(now)
+			}
+			o.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// publish makes a snapshot of the state, which the caller has locked.
+func (o *Observer) publish(now time.Time) {
+	o.current.Store(o.state.snapshot(now.UnixNano(), o.current.Load()))
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+// changed asks for a new snapshot soon.
+func (o *Observer) changed() {
+	select {
+	case o.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// follow folds the ledger's records as they come.
+func (o *Observer) follow(ctx context.Context) error {
+	for from := time.Now().Add(-o.cfg.History); ctx.Err() == nil; {
+		err := o.followFrom(ctx, from)
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.cfg.Logger.Warn("the ledger cannot be followed, trying again", "err", err)
+		from = time.Now()
+		if ledger.Pause(ctx, time.Second) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
+	c, err := o.cfg.JS.OrderedConsumer(ctx, o.cfg.Subjects.Stream(wire.StreamLedger), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from, HeadersOnly: true, InactiveThreshold: time.Minute})
+	if err != nil {
+		return err
+	}
+	lost := make(chan error, 1)
+	cc, err := c.Consume(func(m jetstream.Msg) {
+		md, err := m.Metadata()
+		if err != nil {
+			return
+		}
+		o.mu.Lock()
+		news := o.state.record(m.Headers(), md.Timestamp.UnixNano())
+		o.mu.Unlock()
+		if news {
+			o.changed()
+		}
+	}, jetstream.PullMaxMessages(followBatch), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		o.cfg.Logger.Debug("following the ledger", "err", err)
+	}))
+	if err != nil {
+		return err
+	}
+	defer func() { cc.Stop(); <-cc.Closed() }()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-cc.Closed():
+		return fmt.Errorf("the consumer ended")
+	case err := <-lost:
+		return err
+	}
+}
+
+// followBatch is how many records are asked for at once.
+const followBatch = 2000

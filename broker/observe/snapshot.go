@@ -1,0 +1,105 @@
+package observe
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/router"
+)
+
+// Snapshot is what is known of the pools at a moment. It never changes.
+type Snapshot struct {
+	Table *router.Table
+	// Stats are the measurements by target, for router.Input.
+	Stats []router.Stats
+	// Pools are the pools' states, by index.
+	Pools []Pool
+	// Routers that are alive, this one among them, and its place among them.
+	Routers, Rank int
+}
+
+// Pool is the state of a pool.
+type Pool struct {
+	Breaker      router.Breaker
+	Ejection     router.Ejection
+	Workers      int  // live processes that serve it
+	Down         bool // that there is none is certain
+	Draining     bool
+	LimitedUntil int64
+	// Running, of the pool's depth, has started; 0 where nobody needs to know.
+	Running int32
+	// Requests and Tokens are what was used by what has started, Each the
+	// tokens that an attempt is expected to use.
+	Requests, Tokens router.Quota
+	Each             int64
+}
+
+// statsEvery is how often measurements are summed up.
+const statsEvery = 250 * time.Millisecond
+
+// snapshot is the fold as others see it. Measurements that are fresh enough
+// are taken over from the last one.
+func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
+	table := f.setup.Table
+	s := &Snapshot{Table: table, Pools: make([]Pool, len(table.Pools()))}
+	workers := f.workers(now)
+	s.Routers, s.Rank = f.routers(now)
+	for i, rp := range table.Pools() {
+		p := f.pools[rp.Name]
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Running: int32(len(p.use.running)), Each: int64(p.use.each)}
+		out.Workers, out.Draining = workers[rp.Name], f.drained[rp.Name]
+		out.Down = f.known && out.Workers == 0 // I5
+		out.Requests, out.Tokens = p.quotas(now)
+		s.Pools[i] = out
+	}
+	if last != nil && last.Table == table && now-f.statsAt < int64(statsEvery) {
+		s.Stats = last.Stats
+		return s
+	}
+	f.statsAt = now
+	s.Stats = make([]router.Stats, len(table.Targets()))
+	for i, t := range table.Targets() {
+		s.Stats[i] = f.tracks[target{table.Pools()[t.Pool].Name, t.Model}].Stats(trackConfig, now)
+	}
+	return s
+}
+
+// Fill writes what is known of pool i into a load whose depth is set.
+func (s *Snapshot) Fill(i int, now int64, l *router.Load) {
+	p := &s.Pools[i]
+	l.Down, l.Draining, l.LimitedUntil = p.Down, p.Draining, p.LimitedUntil
+	p.Breaker.Fill(breakerConfig, now, l)
+	l.Probes = min(l.Probes, probes-l.Depth)
+	p.Ejection.Fill(ejectConfig, now, l)
+	l.Probes = int32(s.share(int64(l.Probes), now))
+	waiting := int64(max(l.Depth-p.Running, 0)) // in the queue, not started
+	l.Requests = s.part(p.Requests, waiting, now)
+	l.Tokens = s.part(p.Tokens, waiting*p.Each, now)
+}
+
+// part is a quota of which only this router's share is left.
+func (s *Snapshot) part(q router.Quota, waiting, now int64) router.Quota {
+	if q.Limit > 0 {
+		q.Used = q.Limit - s.share(q.Limit-q.Used-waiting, now)
+	}
+	return q
+}
+
+// share is this router's part of what is free; the remainder goes round by
+// the second (I4).
+func (s *Snapshot) share(free, now int64) int64 {
+	n := int64(max(s.Routers, 1))
+	if free <= 0 || n == 1 {
+		return max(free, 0)
+	}
+	mine := free / n
+	if turn := (int64(s.Rank) + now/int64(time.Second)) % n; turn < free%n {
+		mine++
+	}
+	return mine
+}
+
+// Find is the index of a pool, -1 if there is none.
+func (s *Snapshot) Find(name string) int {
+	return slices.IndexFunc(s.Table.Pools(), func(p router.Pool) bool { return p.Name == name })
+}
