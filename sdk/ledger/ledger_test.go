@@ -30,7 +30,7 @@ type world struct {
 	js jetstream.JetStream
 }
 
-func bubble(t *testing.T, f func(w *world)) {
+func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func bubble(t *testing.T, f func(w *world)) {
 			t.Fatal(err)
 		}
 		w.Ledger = New(w.js, w.s)
-		f(w)
+		f(t, w)
 	})
 }
 
@@ -85,25 +85,25 @@ func (w *world) append(r *wire.Record, expect uint64) uint64 {
 }
 
 func TestAppend(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		first := w.append(record(wire.Running), 0)
 		for _, wrong := range []uint64{0, first + 1, 99} {
-			_, err := w.Append(w.t.Context(), record(wire.Failed), wrong)
+			_, err := w.Append(t.Context(), record(wire.Failed), wrong)
 			var c *Conflict
 			if !errors.As(err, &c) || c.Last == nil || c.Last.Seq != first || c.Last.Status != wire.Running {
 				t.Errorf("expecting %d: %v, want a conflict with %d", wrong, err, first)
 			}
 		}
-		_, err := w.Append(w.t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Meta.ID = "empty" }), 5)
+		_, err := w.Append(t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Meta.ID = "empty" }), 5)
 		var c *Conflict
 		if !errors.As(err, &c) || c.Last != nil {
 			t.Errorf("expecting 5 on an empty subject: %v", err)
 		}
 		second := w.append(record(wire.Succeeded), first)
-		if h, err := w.History(w.t.Context(), "acme", "x"); err != nil || len(h) != 2 || h[0].Seq != first || h[1].Seq != second {
+		if h, err := w.History(t.Context(), "acme", "x"); err != nil || len(h) != 2 || h[0].Seq != first || h[1].Seq != second {
 			t.Errorf("history %+v, %v", h, err)
 		}
-		if last, err := w.Last(w.t.Context(), "acme", "nobody"); last != nil || err != nil {
+		if last, err := w.Last(t.Context(), "acme", "nobody"); last != nil || err != nil {
 			t.Errorf("last of no job: %+v, %v", last, err)
 		}
 	})
@@ -112,23 +112,23 @@ func TestAppend(t *testing.T) {
 // TestAppendAmbiguous (I2): the record was stored and its acknowledgement
 // lost. Sent again, it is recognised, and not stored twice.
 func TestAppendAmbiguous(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		rec := record(wire.Running, func(r *wire.Record) { r.Entry.Owner = "w1" })
 		h := rec.Encode()
 		h[wire.HeaderExpectedLast] = []string{"0"}
-		ack, err := w.js.PublishMsg(w.t.Context(), &nats.Msg{Subject: w.s.Ledger("acme", "x"), Header: h})
+		ack, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: w.s.Ledger("acme", "x"), Header: h})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if seq := w.append(rec, 0); seq != ack.Sequence {
 			t.Errorf("sequence %d, want %d", seq, ack.Sequence)
 		}
-		_, err = w.Append(w.t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Owner = "w2" }), 0)
+		_, err = w.Append(t.Context(), record(wire.Running, func(r *wire.Record) { r.Entry.Owner = "w2" }), 0)
 		var c *Conflict
 		if !errors.As(err, &c) {
 			t.Errorf("another worker's claim: %v, want a conflict", err)
 		}
-		if h, err := w.History(w.t.Context(), "acme", "x"); err != nil || len(h) != 1 {
+		if h, err := w.History(t.Context(), "acme", "x"); err != nil || len(h) != 1 {
 			t.Errorf("%d records, %v", len(h), err)
 		}
 	})
@@ -136,7 +136,7 @@ func TestAppendAmbiguous(t *testing.T) {
 
 // TestAppendRace (I1): of writers that saw the same, one wins.
 func TestAppendRace(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		first := w.append(record(wire.Running), 0)
 		var won sync.Map
 		var all sync.WaitGroup
@@ -156,32 +156,32 @@ func TestAppendRace(t *testing.T) {
 		all.Wait()
 		n := 0
 		won.Range(func(any, any) bool { n++; return true })
-		if h, err := w.History(w.t.Context(), "acme", "x"); n != 1 || err != nil || len(h) != 2 {
+		if h, err := w.History(t.Context(), "acme", "x"); n != 1 || err != nil || len(h) != 2 {
 			t.Errorf("%d winners, %d records, %v", n, len(h), err)
 		}
 	})
 }
 
 func TestSettle(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		delayed := w.append(record(wire.Waiting), 0)
-		seq, err := w.Settle(w.t.Context(), record(wire.Expired), 0) // a router that has not seen it
+		seq, err := w.Settle(t.Context(), record(wire.Expired), 0) // a router that has not seen it
 		if err != nil || seq != delayed+1 {
 			t.Errorf("waiting job: %d, %v", seq, err)
 		}
-		if seq, err := w.Settle(w.t.Context(), record(wire.Failed), 0); err != nil || seq != 0 {
+		if seq, err := w.Settle(t.Context(), record(wire.Failed), 0); err != nil || seq != 0 {
 			t.Errorf("finished job: %d, %v, want nothing to do", seq, err)
 		}
 		clash := record(wire.Expired, func(r *wire.Record) { r.Entry.Meta.Seq, r.Entry.Meta.BodyHash = 6, 8 })
 		for range 2 { // and again, as after a lost acknowledgement
-			if seq, err := w.Settle(w.t.Context(), clash, 0); err != nil || seq != 0 {
+			if seq, err := w.Settle(t.Context(), clash, 0); err != nil || seq != 0 {
 				t.Errorf("clash: %d, %v", seq, err)
 			}
 		}
-		if h, err := w.History(w.t.Context(), "acme", "j6"); err != nil || len(h) != 1 || h[0].Entry.Error != wire.CodeIDConflict || h[0].Status != wire.Failed {
+		if h, err := w.History(t.Context(), "acme", "j6"); err != nil || len(h) != 1 || h[0].Entry.Error != wire.CodeIDConflict || h[0].Status != wire.Failed {
 			t.Errorf("the other job's record: %+v, %v", h, err)
 		}
-		if h, _ := w.History(w.t.Context(), "acme", "x"); len(h) != 2 {
+		if h, _ := w.History(t.Context(), "acme", "x"); len(h) != 2 {
 			t.Errorf("%d records of the job, want 2", len(h))
 		}
 	})
@@ -189,8 +189,8 @@ func TestSettle(t *testing.T) {
 
 // TestRequeue: at once, or at the exact time, once.
 func TestRequeue(t *testing.T) {
-	bubble(t, func(w *world) {
-		sub, err := w.js.Conn().SubscribeSync(w.s.Requeue("*", "*"))
+	bubble(t, func(t *testing.T, w *world) {
+		sub, err := w.js.CreateConsumer(t.Context(), w.s.Stream(wire.StreamSched), jetstream.ConsumerConfig{FilterSubject: w.s.Requeue("*", "*"), AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,48 +199,46 @@ func TestRequeue(t *testing.T) {
 		for _, wait := range []time.Duration{0, -time.Hour, 1500*time.Millisecond + 7} {
 			at := time.Now().Add(wait)
 			for range 2 { // a repeat before it fires replaces the schedule
-				if err := w.Requeue(w.t.Context(), a, []byte("body"), at, time.Now()); err != nil {
+				if err := w.Requeue(t.Context(), a, []byte("body"), at, time.Now()); err != nil {
 					t.Fatal(err)
 				}
 				if wait <= 0 {
 					break
 				}
 			}
-			ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
-			m, err := sub.NextMsgWithContext(ctx)
-			cancel()
+			m, err := sub.Next(jetstream.FetchMaxWait(time.Minute))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if late := time.Since(at); wait > 0 && (late < 0 || late > 5*time.Millisecond) {
 				t.Errorf("came %s after its time", late)
 			}
-			got, err := wire.DecodeAssignment(m.Header)
-			if err != nil || got.Attempt != nil || got.Meta.ID != "x" || got.Progress.Expect != 3 || string(m.Data) != "body" || m.Subject != "sluice.requeue.acme.batch" {
-				t.Errorf("%s %+v %v", m.Subject, got, err)
+			got, err := wire.DecodeAssignment(m.Headers())
+			if err != nil || got.Attempt != nil || got.Meta.ID != "x" || got.Progress.Expect != 3 || string(m.Data()) != "body" || m.Subject() != "sluice.requeue.acme.batch" {
+				t.Errorf("%s %+v %v", m.Subject(), got, err)
 			}
 			if ready := time.Unix(0, got.Progress.ReadyAt); ready.Before(began) || ready.Before(at) {
 				t.Errorf("ready at %s", ready)
 			}
 		}
 		time.Sleep(time.Minute)
-		if n, _, _ := sub.Pending(); n != 0 {
-			t.Errorf("%d more came", n)
+		if info, err := sub.Info(t.Context()); err != nil || info.NumPending != 0 {
+			t.Errorf("%d more came, %v", info.NumPending, err)
 		}
 	})
 }
 
 func TestWipe(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		a := &wire.Assignment{Meta: record("").Entry.Meta}
-		if err := w.Requeue(w.t.Context(), a, nil, time.Now().Add(time.Minute), time.Now()); err != nil {
+		if err := w.Requeue(t.Context(), a, nil, time.Now().Add(time.Minute), time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Wipe(w.t.Context(), "acme", "x"); err != nil {
+		if err := w.Wipe(t.Context(), "acme", "x"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
-		s, err := w.js.Stream(w.t.Context(), w.s.Stream(wire.StreamSched))
+		s, err := w.js.Stream(t.Context(), w.s.Stream(wire.StreamSched))
 		if err != nil || s.CachedInfo().State.Msgs != 0 {
 			t.Errorf("%+v, %v", s.CachedInfo().State, err)
 		}
@@ -248,55 +246,71 @@ func TestWipe(t *testing.T) {
 }
 
 func TestBury(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		a := &wire.Assignment{Meta: record("").Entry.Meta}
 		for range 3 {
-			if err := w.Bury(w.t.Context(), a, []byte("body")); err != nil {
+			if err := w.Bury(t.Context(), a, []byte("body")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s, err := w.js.Stream(w.t.Context(), w.s.Stream(wire.StreamDead))
+		s, err := w.js.Stream(t.Context(), w.s.Stream(wire.StreamDead))
 		if err != nil || s.CachedInfo().State.Msgs != 1 {
 			t.Errorf("%+v, %v", s.CachedInfo().State, err)
 		}
 	})
 }
 
-// TestAnnounce: a process that goes in good order is gone at once, one that
-// vanishes within 15 s, and one that lives is never gone.
+func (w *world) alive(name string) bool {
+	w.t.Helper()
+	ok, err := Alive(w.t.Context(), w.js, w.s, name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ok
+}
+
+// TestAnnounce: a process that announces itself is alive until it goes, which
+// everyone sees at once.
 func TestAnnounce(t *testing.T) {
-	bubble(t, func(w *world) {
-		alive := func(name string) bool {
-			ok, err := Alive(w.t.Context(), w.js, w.s, name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ok
-		}
-		ctx, stop := context.WithCancel(w.t.Context())
+	bubble(t, func(t *testing.T, w *world) {
+		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- Announce(ctx, w.js, w.s, func() Node { return Node{Instance: "polite", Pools: []string{"a"}} }) }()
-		kv, err := w.js.KeyValue(w.t.Context(), w.s.Stream(wire.BucketNodes))
-		if err != nil {
-			t.Fatal(err)
+		go func() {
+			done <- Announce(ctx, w.js, w.s, func() Node { return Node{Instance: "n", Pools: []string{"a"}} })
+		}()
+		for range 6 {
+			time.Sleep(7 * time.Second)
+			if !w.alive("n") || w.alive("nobody") {
+				t.Error("not alive, though it announces itself")
+			}
 		}
-		if _, err := kv.Put(w.t.Context(), "lost", []byte(`{"instance":"lost"}`)); err != nil { // announces itself once
-			t.Fatal(err)
-		}
-		time.Sleep(14 * time.Second)
-		if !alive("polite") || !alive("lost") || alive("nobody") {
-			t.Error("after 14 s both are alive, nobody else")
-		}
-		time.Sleep(2 * time.Second)
-		if !alive("polite") || alive("lost") {
-			t.Error("after 16 s only the one that announces itself is alive")
-		}
-		if n, err := Nodes(w.t.Context(), w.js, w.s); err != nil || len(n) != 1 || n[0].Instance != "polite" || n[0].Pools[0] != "a" {
+		if n, err := Nodes(t.Context(), w.js, w.s); err != nil || len(n) != 1 || n[0].Instance != "n" || n[0].Pools[0] != "a" {
 			t.Errorf("nodes %+v, %v", n, err)
 		}
 		stop()
-		if err := <-done; err != nil || alive("polite") {
-			t.Errorf("after its end: %v, alive %t", err, alive("polite"))
+		if err := <-done; err != nil || w.alive("n") {
+			t.Errorf("after its end: %v, alive %t", err, w.alive("n"))
+		}
+	})
+}
+
+// TestVanished: a process that vanishes is gone within 15 s. (Alone in its
+// bucket: under fake time the server's file store expires too much at once,
+// since it takes the time of expiry from a clock outside the bubble.)
+func TestVanished(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		kv, err := w.js.KeyValue(t.Context(), w.s.Stream(wire.BucketNodes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.Put(t.Context(), "n", []byte(`{"instance":"n"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if time.Sleep(14 * time.Second); !w.alive("n") {
+			t.Error("gone after 14 s")
+		}
+		if time.Sleep(2 * time.Second); w.alive("n") {
+			t.Error("alive after 16 s")
 		}
 	})
 }
