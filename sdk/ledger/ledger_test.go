@@ -278,11 +278,16 @@ func TestAnnounce(t *testing.T) {
 		go func() {
 			done <- Announce(ctx, w.js, w.s, func() Node { return Node{Instance: "n", Pools: []string{"a"}} })
 		}()
-		for range 6 {
-			time.Sleep(7 * time.Second)
-			if !w.alive("n") || w.alive("nobody") {
-				t.Error("not alive, though it announces itself")
-			}
+		time.Sleep(14 * time.Second)
+		if !w.alive("n") || w.alive("nobody") {
+			t.Error("the one that announces itself is alive, nobody else")
+		}
+		kv, err := w.js.KeyValue(t.Context(), w.s.Stream(wire.BucketNodes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := kv.Get(t.Context(), "n"); err != nil || e.Revision() != 3 { // at 0, 5 and 10 s
+			t.Errorf("%+v, %v; want the third announcement", e, err)
 		}
 		if n, err := Nodes(t.Context(), w.js, w.s); err != nil || len(n) != 1 || n[0].Instance != "n" || n[0].Pools[0] != "a" {
 			t.Errorf("nodes %+v, %v", n, err)
@@ -295,8 +300,9 @@ func TestAnnounce(t *testing.T) {
 }
 
 // TestVanished: a process that vanishes is gone within 15 s. (Alone in its
-// bucket: under fake time the server's file store expires too much at once,
-// since it takes the time of expiry from a clock outside the bubble.)
+// bucket, and TestAnnounce ends before the first expiry: under fake time the
+// server's file store expires everything at once, as if it looked at a clock
+// outside the bubble.)
 func TestVanished(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		kv, err := w.js.KeyValue(t.Context(), w.s.Stream(wire.BucketNodes))
