@@ -246,15 +246,12 @@ func TestI3FixturesCut(t *testing.T) {
 			if p.last && len(p.chunks) < whole-1 { // all but the usage
 				t.Errorf("%s: the first %d of %d events pass as a whole answer", name, n, len(f.stream))
 			}
-			if sum := p.s.Sum(); !p.last && sum.Reported && n < len(f.stream)-2 && !countsEarly(name) {
+			if sum := p.s.Sum(); !p.last && sum.Reported && n < len(f.stream)-2 {
 				t.Errorf("%s: the first %d events already have the usage %+v", name, n, sum.Usage)
 			}
 		}
 	}
 }
-
-// countsEarly are the adapters whose providers count with every event.
-func countsEarly(name string) bool { return strings.HasPrefix(name, "gemini/") }
 
 // TestFixturesGarbled cuts each event, changes bytes and leaves events out or
 // repeats them: what comes of it is a failure, or chunks that are sound.

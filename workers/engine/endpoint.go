@@ -118,8 +118,12 @@ func IdempotencyKey(tenant, job string, attempt int) string {
 // request is the HTTP request of a call.
 func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, body *sentBody) *http.Request {
 	u := *e.base
-	u.Path += enc.Path
-	u.RawPath = ""
+	path, query, _ := strings.Cut(enc.Path, "?")
+	u.RawPath, u.RawQuery = u.EscapedPath()+path, query
+	if plain, err := url.PathUnescape(path); err == nil {
+		path = plain
+	}
+	u.Path += path // RawPath counts only where it says the same with other escapes
 	h := make(http.Header, len(e.header)+len(enc.Header)+2)
 	for k, v := range e.header {
 		h[k] = v

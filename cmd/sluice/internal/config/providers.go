@@ -40,7 +40,7 @@ func providers() []provider {
 			[]string{"openai/gpt-5.4-mini", "meta-llama/llama-3.3-70b-instruct"}},
 		{"xai", AdapterOpenAI, "XAI_API_KEY", "https://api.x.ai/v1",
 			[]string{"grok-4.3"}},
-		{"google", AdapterOpenAI, "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai",
+		{"google", "gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta",
 			[]string{"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"}},
 	}
 }
