@@ -1,0 +1,121 @@
+package run
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/engine"
+)
+
+// TestNext: what follows the end of an attempt.
+func TestNext(t *testing.T) {
+	two := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}, {Pool: "b"}}}
+	noOther := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}, {Pool: "b", Excluded: "over_max_cost"}}}
+	for _, c := range []struct {
+		name      string
+		n         int
+		status    wire.Status
+		verdict   engine.Verdict
+		after     time.Duration
+		cancelled bool
+		progress  wire.Progress
+		deadline  time.Duration // from now, 0: none
+		decision  *wire.Decision
+
+		want  wire.Status
+		code  wire.Code // of the record
+		ended wire.Status
+		bury  bool
+		wait  [2]time.Duration // of a waiting record, from and up to
+	}{
+		{name: "success", n: 1, status: wire.Succeeded, want: wire.Succeeded, ended: wire.Succeeded},
+		{name: "success beats a cancel", n: 1, status: wire.Succeeded, cancelled: true, want: wire.Succeeded, ended: wire.Succeeded},
+		{name: "success beats the deadline", n: 1, status: wire.Succeeded, deadline: -1, want: wire.Succeeded, ended: wire.Succeeded},
+		{name: "cancelled", n: 1, status: wire.Cancelled, cancelled: true, want: wire.Cancelled, code: wire.CodeCancelled, ended: wire.Cancelled},
+		{name: "failed while being cancelled", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, cancelled: true, want: wire.Cancelled, code: wire.CodeCancelled, ended: wire.Cancelled},
+		{name: "interrupted while being cancelled", n: 1, status: wire.Interrupted, cancelled: true, want: wire.Cancelled, code: wire.CodeCancelled, ended: wire.Interrupted},
+		{name: "expired", n: 1, status: wire.Expired, want: wire.Expired, code: wire.CodeDeadline, ended: wire.Expired},
+		{name: "failed after the deadline", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, deadline: -1, want: wire.Expired, code: wire.CodeDeadline, ended: wire.Failed},
+		{name: "no time for another", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute, deadline: 30 * time.Second, want: wire.Expired, code: wire.CodeDeadline, ended: wire.Failed},
+		{name: "final", n: 1, status: wire.Failed, verdict: engine.Final, decision: two, want: wire.Failed, code: wire.CodeProviderError, ended: wire.Failed},
+		{name: "elsewhere", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, decision: two, want: wire.Waiting, ended: wire.Failed},
+		{name: "elsewhere, in spite of a pause", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute, decision: two, want: wire.Waiting, ended: wire.Failed},
+		{name: "others tried", n: 2, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Tried: []string{"b"}}, decision: two,
+			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, time.Second}},
+		{name: "the other is excluded", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, decision: noOther,
+			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, 500 * time.Millisecond}},
+		{name: "alone", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, 500 * time.Millisecond}},
+		{name: "alone, with a pause", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute,
+			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{time.Minute, time.Minute}},
+		{name: "last attempt", n: 3, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Attempts: 2}, decision: two,
+			want: wire.Failed, code: wire.CodeProviderError, ended: wire.Failed, bury: true},
+		{name: "cuts are no failures", n: 5, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Attempts: 4, Cuts: 3}, decision: two,
+			want: wire.Waiting, ended: wire.Failed},
+		{name: "interrupted", n: 1, status: wire.Interrupted, verdict: engine.RetryElsewhere, want: wire.Waiting, ended: wire.Interrupted},
+		{name: "interrupted after two failures", n: 3, status: wire.Interrupted, progress: wire.Progress{Attempts: 2}, want: wire.Waiting, ended: wire.Interrupted},
+		{name: "interrupted too often", n: 11, status: wire.Interrupted, progress: wire.Progress{Attempts: 10, Cuts: 10}, want: wire.Failed, code: wire.CodeInterrupted, ended: wire.Interrupted, bury: true},
+		{name: "interrupted as often as may be", n: 10, status: wire.Interrupted, progress: wire.Progress{Attempts: 9, Cuts: 9}, want: wire.Waiting, ended: wire.Interrupted},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := time.Now()
+				a := &attempt{Runner: New(Config{Instance: "w"})}
+				e := &wire.Entry{Progress: c.progress, Owner: "w", WorkSeq: 9}
+				if c.deadline != 0 {
+					e.Meta.Deadline = now.Add(c.deadline).UnixNano()
+				}
+				cost := wire.NanoUSD(7)
+				at := &wire.Attempt{N: c.n, Pool: "a", Status: c.status, Cost: &cost, Decision: c.decision}
+				var cause *wire.Error
+				switch c.status {
+				case wire.Failed:
+					at.ErrorCode = wire.CodeProviderError
+					cause = wire.Errorf(at.ErrorCode, "", "it failed")
+				case wire.Interrupted:
+					at.ErrorCode = wire.CodeInterrupted
+				}
+				got := a.next(e, at, cause, c.verdict, c.after, c.cancelled)
+				r := got.rec
+				if r.Status != c.want || r.Entry.Error != c.code || at.Status != c.ended || got.bury != c.bury {
+					t.Fatalf("%s/%s, attempt %s, dead %t", r.Status, r.Entry.Error, at.Status, got.bury)
+				}
+				if r.Status.Terminal() != got.again.IsZero() || r.Entry.Owner != "" || r.Entry.WorkSeq != 0 || !r.EndsAttempt() {
+					t.Errorf("record %+v, again %s", r, got.again)
+				}
+				if r.Status.Terminal() && r.Status != wire.Succeeded && len(r.Body) == 0 {
+					t.Error("no body")
+				}
+				if p := r.Entry.Progress; p.Attempts != c.n || p.Spent != c.progress.Spent+7 || r.Status == wire.Waiting && slices.Contains(p.Tried, "a") != (c.status == wire.Failed) {
+					t.Errorf("progress %+v", p)
+				}
+				if r.Status == wire.Waiting {
+					if d := got.again.Sub(now); d < c.wait[0] || d > c.wait[1]+1 || r.Reason != wire.ReasonRetry || !r.Until.Equal(got.again) {
+						t.Errorf("comes back after %s (%s), want %s", d, r.Reason, c.wait)
+					}
+				}
+				if len(e.Progress.Tried) != len(c.progress.Tried) || e.Progress.Attempts != c.progress.Attempts {
+					t.Errorf("what it was decided on has changed: %+v", e.Progress)
+				}
+			})
+		})
+	}
+}
+
+// TestBackoff: full jitter below a ceiling that doubles, and never past its
+// bound.
+func TestBackoff(t *testing.T) {
+	a := &attempt{Runner: New(Config{Instance: "w", Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second})}
+	for n, ceiling := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 7: 30 * time.Second, 60: 30 * time.Second, 1000: 30 * time.Second} {
+		var low, high time.Duration = ceiling, 0
+		for range 2000 {
+			d := a.backoff(&wire.Entry{}, &wire.Attempt{N: n, Status: wire.Failed}, 0)
+			low, high = min(low, d), max(high, d)
+		}
+		if low < 1 || high > ceiling || low > ceiling/20 || high < ceiling*19/20 {
+			t.Errorf("attempt %d: %s to %s, want all of 0 to %s", n, low, high, ceiling)
+		}
+	}
+}
