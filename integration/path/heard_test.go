@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -19,6 +20,7 @@ func TestRefusedRecordIsNotHeard(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the subscription is made
 		meta := wire.Meta{ID: "x", Tenant: "acme", Seq: 1}
 		first, err := r.led.Append(t.Context(), &wire.Record{Status: wire.Waiting, Entry: wire.Entry{Meta: meta}}, 0)
 		if err != nil {
