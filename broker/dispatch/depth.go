@@ -34,6 +34,9 @@ func (d *Dispatcher) watchDepths(ctx context.Context, work jetstream.Stream) {
 			}
 			continue
 		}
+		if d.cfg.Observer != nil {
+			d.cfg.Observer.CatchUp(ctx)
+		}
 		select {
 		case d.depths <- depths{bySubject: info.State.Subjects, last: info.State.LastSeq, at: at}:
 		case <-ctx.Done():
@@ -52,6 +55,8 @@ type tally struct {
 	unacked  []int32           // by pool index: published, not acknowledged
 	facts    *observe.Snapshot // what load was filled from beside the depths, nil: nothing is known
 	seen     time.Time         // of the last look
+	last     uint64            // the work stream's last sequence then
+	turn     int64             // when the clock alone changes what load says, 0: never
 	asked    time.Time         // when the look under way was asked for, zero: none
 }
 
@@ -85,10 +90,16 @@ func (t *tally) fill(s *observe.Snapshot, now time.Time) {
 		t.facts = nil
 		return
 	}
-	t.facts = s
+	t.facts, t.turn = s, 0
 	at := now.UnixNano()
 	for i := range t.load {
-		s.Fill(i, at, &t.load[i])
+		l := &t.load[i]
+		s.Fill(i, at, t.last, l)
+		for _, until := range [...]int64{l.OpenUntil, l.LimitedUntil} {
+			if until > at && (t.turn == 0 || until < t.turn) {
+				t.turn = until
+			}
+		}
 	}
 }
 
@@ -105,7 +116,7 @@ func (t *tally) look(d depths) {
 			kept = append(kept, o)
 		}
 	}
-	t.own, t.seen, t.asked = kept, d.at, time.Time{}
+	t.own, t.seen, t.last, t.asked = kept, d.at, d.last, time.Time{}
 }
 
 // sent counts a publish of ours before its acknowledgement.

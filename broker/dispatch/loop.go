@@ -26,6 +26,7 @@ type queue struct {
 	blocked bool  // no room at the last try
 	full    bool  // and a depth is among the reasons: a look may help at any moment
 	until   int64 // when the clock alone makes room, 0: not known
+	since   int64 // since when it is far off, 0: it is not
 }
 
 // loop owns all decision state (I2).
@@ -151,7 +152,9 @@ func (l *loop) settled(o outcome) {
 
 func (l *loop) looked(s depths) {
 	l.tally.look(s)
-	l.observe()
+	if o := l.d.cfg.Observer; o != nil {
+		l.tally.fill(o.Fresh(), time.Now())
+	}
 	l.nudged = false
 	if l.pace *= 2; l.moved || l.pace > lookSeldom {
 		l.pace = lookSeldom
@@ -172,8 +175,8 @@ func (l *loop) looked(s depths) {
 func (l *loop) place(ctx context.Context) {
 	if t := l.d.table.Load(); t != l.tally.table {
 		l.tally.reset(t, l.d.cfg.Subjects)
-		l.observe()
 	}
+	l.observe()
 	l.leave()
 	for _, class := range wire.Classes() {
 		lane := l.classes[class]
@@ -246,6 +249,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 		return false
 	}
 	l.pop(q)
+	q.since = 0
 	l.spend(q.route, it, now)
 	l.moved = true
 	l.tally.sent(c.Pool)

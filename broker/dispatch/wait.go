@@ -13,11 +13,12 @@ import (
 const (
 	idleLook    = time.Second      // between looks while only clocks and events can make room
 	asideFrom   = 5 * time.Second  // a longer wait gets a record and is spent in a schedule
+	asideAfter  = 2 * time.Second  // that this is so; the rest of a limit goes round the routers meanwhile
 	asideAgain  = 30 * time.Second // the same for a job that has a waiting record already
 	asideMost   = 1024             // jobs of a class and route in schedules for one reopening
 	retryShare  = 25               // percent of the first attempts that retries may be
-	retryFloor  = 20               // retries a minute that are always allowed, or
-	retryPerJob = 4                // as many times the route's concurrency, if that is more
+	retryFloor  = 60               // retries a minute that are always allowed, or
+	retryPerJob = 15               // as many times the route's concurrency, if that is more
 )
 
 // aside counts the jobs that wait in schedules for a reopening.
@@ -34,10 +35,16 @@ func (l *loop) news() <-chan struct{} {
 	return l.d.cfg.Observer.News()
 }
 
-// observe fills the loads from what is known now.
+// observe fills the loads from what is known now, if that is new or the clock
+// has changed what it means.
 func (l *loop) observe() {
-	if o := l.d.cfg.Observer; o != nil {
-		l.tally.fill(o.Snapshot(), time.Now())
+	o := l.d.cfg.Observer
+	if o == nil {
+		return
+	}
+	t := &l.tally
+	if s := o.Snapshot(); s != t.facts || t.turn != 0 && time.Now().UnixNano() >= t.turn {
+		t.fill(s, time.Now())
 	}
 }
 
@@ -60,12 +67,15 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 func (l *loop) block(ctx context.Context, q *queue, now time.Time) {
 	q.blocked, q.full, q.until = true, false, l.result.Until
 	for i := range l.result.Candidates {
-		if l.result.Candidates[i].Excluded == router.Full {
-			q.full = true
-			return
-		}
+		q.full = q.full || l.result.Candidates[i].Excluded == router.Full
 	}
-	if q.until-now.UnixNano() >= int64(asideFrom) {
+	at := now.UnixNano()
+	switch {
+	case q.full || q.until-at < int64(asideFrom):
+		q.since = 0
+	case q.since == 0:
+		q.since = at
+	case at-q.since >= int64(asideAfter):
 		l.setAside(ctx, q, now)
 	}
 }
@@ -123,8 +133,9 @@ func (l *loop) patience(now time.Time) time.Duration {
 	return min(max(time.Duration(until-l.tally.seen.UnixNano()), l.pace), idleLook)
 }
 
-// retry reports whether the job has had an attempt that was not cut off.
-func (it *item) retry() bool { return it.asg.Progress.Attempts > it.asg.Progress.Cuts }
+// retry reports whether the job has had an attempt that a provider took and
+// that failed.
+func (it *item) retry() bool { return it.asg.Progress.Failures() > 0 }
 
 // overspent reports whether the job is a retry for which the route's budget
 // has no room: where many attempts fail, retries must not add to the load.

@@ -18,6 +18,7 @@ type fold struct {
 	pools    map[string]*pool
 	tracks   map[target]*router.Track
 	groups   [][]int // indexes of pools that are peers
+	unseen   bool    // something that decisions should know is in no snapshot yet
 	counting bool    // starts matter: some pool is limited, or its circuit not closed
 
 	self    string
@@ -143,10 +144,11 @@ func (f *fold) record(h map[string][]string, at int64) bool {
 		p.use.begin(e, at)
 		p.breaker = p.breaker.Step(breakerConfig, router.Event{Kind: router.AttemptStarted, At: at, Started: at})
 	}
-	if p.breaker.Circuit != before {
+	if p.breaker.Circuit != before || !f.counting && p.limited() {
 		f.count()
 	}
-	return f.counting || at-f.statsAt > int64(statsEvery)
+	f.unseen = f.unseen || f.counting || at-f.statsAt > int64(statsEvery)
+	return f.unseen
 }
 
 // ended folds the end of an attempt.

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/router"
@@ -14,11 +15,13 @@ type use struct {
 	tokens   router.Window    // expected at the start, corrected at the end
 	each     float64          // tokens that an attempt is expected to use
 	word     [2]word          // the provider's own, of requests and tokens
+	later    []start          // what started after the older word
 }
 
 // start is an attempt under way.
 type start struct {
 	n      int
+	work   uint64 // sequence of its work message
 	at     int64
 	tokens int64
 }
@@ -28,10 +31,14 @@ type word struct {
 	limit, left int64
 	at          int64 // when it said so
 	until       int64 // until when it counts: some of it is free again then
+	long        bool  // the provider counts by minutes or more, and not by seconds
 }
 
 // forgotten is when an attempt of which no end was heard counts no more.
 const forgotten = int64(time.Hour)
+
+// maxLater bounds what is remembered since a provider's last word.
+const maxLater = 10_000
 
 // expectedOutput is what an attempt is expected to write when the job says
 // nothing; the router's own default.
@@ -51,8 +58,11 @@ func (u *use) begin(e *wire.Entry, at int64) {
 	if s, ok := u.running[key]; ok && s.n == e.Attempt.N {
 		return
 	}
-	s := start{n: e.Attempt.N, at: at, tokens: expected(&e.Meta)}
+	s := start{n: e.Attempt.N, work: e.WorkSeq, at: at, tokens: expected(&e.Meta)}
 	u.running[key] = s
+	if u.word[0].limit|u.word[1].limit > 0 && len(u.later) < maxLater {
+		u.later = append(u.later, s)
+	}
 	u.requests.Add(at, 1)
 	u.tokens.Add(at, s.tokens)
 	if u.each == 0 {
@@ -82,18 +92,26 @@ func (u *use) expire(now int64) {
 	}
 }
 
-// hear takes in what the provider said of its limits with an answer. Of
-// answers that overlap the latest counts.
+// hear takes in what the provider said of its limits with an answer. It knew of
+// the calls that began before; of answers that overlap the latest begun counts.
 func (u *use) hear(a *wire.Attempt, at int64) {
 	if a.Limits == nil {
 		return
 	}
-	said := at - max(a.LatencyMS-a.TTFTMS, 0)*int64(time.Millisecond)
+	said := at - a.LatencyMS*int64(time.Millisecond)
 	for i, l := range [...]wire.Limit{a.Limits.Requests, a.Limits.Tokens} {
 		if w := &u.word[i]; l.Limit > 0 && said >= w.at {
-			*w = word{limit: l.Limit, left: l.Left, at: said, until: said + max(l.ResetMS, 1)*int64(time.Millisecond)}
+			*w = word{limit: l.Limit, left: l.Left, at: said, until: said + max(l.ResetMS, 1)*int64(time.Millisecond),
+				long: w.long || l.ResetMS >= longReset.Milliseconds()}
 		}
 	}
+	known := max(u.word[0].at, u.word[1].at)
+	for _, w := range u.word {
+		if w.limit > 0 {
+			known = min(known, w.at)
+		}
+	}
+	u.later = slices.DeleteFunc(u.later, func(s start) bool { return s.at <= known })
 }
 
 // limited reports whether starts of the pool must be counted.
@@ -105,31 +123,43 @@ func (p *pool) limited() bool {
 // configured and the provider's own limit the one with less room.
 func (p *pool) quotas(now int64) (requests, tokens router.Quota) {
 	u := &p.use
-	return tighter(u.requests, now, p.limits.Requests, &u.word[0]), tighter(u.tokens, now, p.limits.Tokens, &u.word[1])
+	var since [2]int64
+	for _, s := range u.later {
+		if s.at > u.word[0].at {
+			since[0]++
+		}
+		if s.at > u.word[1].at {
+			since[1] += s.tokens
+		}
+	}
+	return tighter(&u.requests, now, p.limits.Requests, &u.word[0], since[0]), tighter(&u.tokens, now, p.limits.Tokens, &u.word[1], since[1])
 }
 
-func tighter(w router.Window, now, limit int64, said *word) router.Quota {
+// longReset tells a provider that counts by the minute, or longer, from one
+// that counts by the second. The first's limit is held by our own count too.
+const longReset = 10 * time.Second
+
+func tighter(w *router.Window, now, limit int64, said *word, since int64) router.Quota {
 	var q router.Quota
 	if limit > 0 {
 		q = w.Quota(now, limit)
 	}
-	if said.limit <= 0 || now >= said.until {
+	if said.limit <= 0 || now-said.until > forgotten {
 		return q
 	}
-	own := router.Quota{Limit: said.limit, Used: said.limit - said.left + since(&w, said.at), Reset: said.until}
-	if q.Limit == 0 || own.Limit-own.Used < q.Limit-q.Used {
-		return own
+	if said.long {
+		q = less(q, w.Quota(now, said.limit))
+	}
+	if now < said.until {
+		q = less(q, router.Quota{Limit: said.limit, Used: said.limit - said.left + since, Reset: said.until})
 	}
 	return q
 }
 
-// since is what a window counted after a time, by whole seconds and never too
-// low.
-func since(w *router.Window, at int64) (n int64) {
-	const second = int64(time.Second)
-	slots := int64(len(w.Slots))
-	for s := max(at/second, w.Last-slots+1, 0); s <= w.Last; s++ {
-		n += max(w.Slots[s%slots], 0)
+// less is the quota with less room.
+func less(a, b router.Quota) router.Quota {
+	if a.Limit == 0 || b.Limit-b.Used < a.Limit-a.Used {
+		return b
 	}
-	return n
+	return a
 }

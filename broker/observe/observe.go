@@ -45,6 +45,7 @@ type Observer struct {
 	current atomic.Pointer[Snapshot]
 	news    chan struct{}
 	dirty   chan struct{}
+	folded  atomic.Uint64 // ledger sequence
 
 	mu    sync.Mutex
 	state *fold
@@ -71,6 +72,45 @@ func (o *Observer) Set(s Setup) {
 
 // Snapshot is what is known now. It never changes (I1).
 func (o *Observer) Snapshot() *Snapshot { return o.current.Load() }
+
+// Fresh is what is known now, with everything folded that has come. It takes a
+// lock, so it is for moments and not for each decision.
+func (o *Observer) Fresh() *Snapshot {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state.unseen {
+		o.publish(time.Now())
+	}
+	return o.current.Load()
+}
+
+// CatchUp waits, for a moment at most, until everything is folded that the
+// ledger holds now, if starts and ends must be known exactly: for the limits.
+// An attempt that a queue has forgotten by then has ended in the fold too.
+func (o *Observer) CatchUp(ctx context.Context) {
+	o.mu.Lock()
+	counting := o.state.counting
+	o.mu.Unlock()
+	if !counting {
+		return
+	}
+	s, err := o.cfg.JS.Stream(ctx, o.cfg.Subjects.Stream(wire.StreamLedger))
+	if err != nil {
+		return // what is not known is asked for again soon
+	}
+	last := s.CachedInfo().State.LastSeq
+	for range catchUpTries {
+		if o.folded.Load() >= last || ledger.Pause(ctx, catchUpPause) != nil {
+			return
+		}
+	}
+}
+
+// How long CatchUp waits.
+const (
+	catchUpTries = 100
+	catchUpPause = 500 * time.Microsecond
+)
 
 // News has an element when there is a newer snapshot than the last reader of
 // News has seen. It is for one reader.
@@ -131,6 +171,7 @@ func (o *Observer) tick(ctx context.Context) {
 
 // publish makes a snapshot of the state, which the caller has locked.
 func (o *Observer) publish(now time.Time) {
+	o.state.unseen = false
 	o.current.Store(o.state.snapshot(now.UnixNano(), o.current.Load()))
 	select {
 	case o.news <- struct{}{}:
@@ -177,6 +218,7 @@ func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
 		o.mu.Lock()
 		news := o.state.record(m.Headers(), md.Timestamp.UnixNano())
 		o.mu.Unlock()
+		o.folded.Store(md.Sequence.Stream)
 		if news {
 			o.changed()
 		}

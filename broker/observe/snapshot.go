@@ -26,8 +26,11 @@ type Pool struct {
 	Down         bool // that there is none is certain
 	Draining     bool
 	LimitedUntil int64
-	// Running, of the pool's depth, has started; 0 where nobody needs to know.
-	Running int32
+	// Refused says that the provider's last word was to be called less.
+	Refused bool
+	// Running are the sequences of the work messages whose attempts run, in no
+	// order; empty where nobody needs to know.
+	Running []uint64
 	// Requests and Tokens are what was used by what has started, Each the
 	// tokens that an attempt is expected to use.
 	Requests, Tokens router.Quota
@@ -46,7 +49,10 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Routers, s.Rank = f.routers(now)
 	for i, rp := range table.Pools() {
 		p := f.pools[rp.Name]
-		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Running: int32(len(p.use.running)), Each: int64(p.use.each)}
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each)}
+		for _, s := range p.use.running {
+			out.Running = append(out.Running, s.work)
+		}
 		out.Workers, out.Draining = workers[rp.Name], f.drained[rp.Name]
 		out.Down = f.known && out.Workers == 0 // I5
 		out.Requests, out.Tokens = p.quotas(now)
@@ -64,15 +70,31 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	return s
 }
 
-// Fill writes what is known of pool i into a load whose depth is set.
-func (s *Snapshot) Fill(i int, now int64, l *router.Load) {
+// Fill writes what is known of pool i into a load whose depth is set; last is
+// the work stream's last sequence when the depth was looked at. What started
+// later, at another router's hand, is in no depth. If the snapshot is not
+// older than the look, no attempt is left out and some may count twice.
+func (s *Snapshot) Fill(i int, now int64, last uint64, l *router.Load) {
 	p := &s.Pools[i]
 	l.Down, l.Draining, l.LimitedUntil = p.Down, p.Draining, p.LimitedUntil
 	p.Breaker.Fill(breakerConfig, now, l)
+	if p.Refused && l.Circuit == router.Closed { // it opens as carefully as a circuit does
+		l.Circuit, l.Probes = router.HalfOpen, max(1-l.Depth, 0)
+	}
 	l.Probes = min(l.Probes, probes-l.Depth)
 	p.Ejection.Fill(ejectConfig, now, l)
 	l.Probes = int32(s.share(int64(l.Probes), now))
-	waiting := int64(max(l.Depth-p.Running, 0)) // in the queue, not started
+	if p.Requests.Limit|p.Tokens.Limit == 0 {
+		l.Requests, l.Tokens = router.Quota{}, router.Quota{}
+		return
+	}
+	waiting := int64(l.Depth) // in the queue, not started
+	for _, work := range p.Running {
+		if work <= last {
+			waiting--
+		}
+	}
+	waiting = max(waiting, 0)
 	l.Requests = s.part(p.Requests, waiting, now)
 	l.Tokens = s.part(p.Tokens, waiting*p.Each, now)
 }

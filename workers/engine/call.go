@@ -88,6 +88,7 @@ func (r *call) run() {
 // answer takes the provider's answer, of whichever kind it is.
 func (r *call) answer(ctx context.Context, w *watch, enc adapter.Encoded, resp *http.Response) {
 	r.out.HTTP = resp.StatusCode
+	r.out.Limits = adapter.LimitsOf(resp.Header, time.Now())
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		r.refused(ctx, w, resp)

@@ -42,6 +42,7 @@ type Outcome struct {
 	Err        *wire.Error   // nil if it succeeded
 	Verdict    Verdict       // of a failure
 	RetryAfter time.Duration // what the provider asked for, 0: nothing
+	Limits     *wire.Limits  // what the answer said of the provider's limits, nil: nothing
 	HTTP       int           // the provider's status, 0: no answer
 	Body       []byte        // the answer in the endpoint's shape; nil after a failure
 	Usage      wire.Usage

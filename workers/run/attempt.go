@@ -202,7 +202,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 	at.Status, at.HTTP = out.Status, out.HTTP
 	at.TTFTMS, at.LatencyMS = out.TTFT.Milliseconds(), out.Latency.Milliseconds()
 	at.Settle(out.Usage, out.Source)
-	at.RetryAfterMS = out.RetryAfter.Milliseconds()
+	at.RetryAfterMS, at.Limits = out.RetryAfter.Milliseconds(), out.Limits
 	if out.Err != nil {
 		at.ErrorCode = out.Err.Code
 	}
