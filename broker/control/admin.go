@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/router"
-	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -23,6 +22,7 @@ type adminRequest struct {
 	Status wire.Status `json:"status"`
 	Limit  int         `json:"limit"`
 	All    bool        `json:"all"`
+	Pool   string      `json:"pool"`
 }
 
 // adminFailure is the answer of an operation that failed.
@@ -43,7 +43,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		}
 	}
 	ops := map[string]func(context.Context, adminRequest) (any, error){
-		"pools": s.pools, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
+		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
 	}
 	f, ok := ops[op]
@@ -59,47 +59,6 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		return adminFailure(wire.CodeInternal, err.Error())
 	}
 	return answer
-}
-
-func (s *Service) pools(ctx context.Context, _ adminRequest) (any, error) {
-	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
-	if err != nil {
-		return nil, err
-	}
-	info, err := work.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Subjects.WorkAll()))
-	if err != nil {
-		return nil, err
-	}
-	live, err := s.workers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pools := s.cfg.Pools()
-	for i := range pools {
-		p := &pools[i]
-		p.Workers = live[p.Name]
-		p.Queued = int(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
-		if c, err := work.Consumer(ctx, ledger.WorkConsumer(p.Name)); err == nil {
-			p.Running = c.CachedInfo().NumAckPending
-			p.Queued = max(p.Queued-p.Running, 0)
-		}
-	}
-	return map[string]any{"pools": pools}, nil
-}
-
-// workers counts the live worker processes of each pool.
-func (s *Service) workers(ctx context.Context) (map[string]int, error) {
-	nodes, err := ledger.Nodes(ctx, s.cfg.JS, s.cfg.Subjects)
-	if err != nil {
-		return nil, err
-	}
-	live := map[string]int{}
-	for _, n := range nodes {
-		for _, p := range n.Pools {
-			live[p]++
-		}
-	}
-	return live, nil
 }
 
 func (s *Service) routes(context.Context, adminRequest) (any, error) {
@@ -151,6 +110,14 @@ func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 		load[i].Depth = int32(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
 	}
 	in := router.Input{Meta: &job.Meta, Progress: &wire.Progress{}, Now: now.UnixNano()}
+	if s.cfg.Observer != nil {
+		if facts := s.cfg.Observer.Fresh(); facts.Table == t {
+			for i := range load {
+				facts.Fill(i, in.Now, info.State.LastSeq, &load[i])
+			}
+			in.Stats = facts.Stats
+		}
+	}
 	var res router.Result
 	t.Decide(route, load, &in, &res)
 	return map[string]any{"decision": res.Decision(route, load, &in)}

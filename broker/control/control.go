@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -26,6 +27,8 @@ type Config struct {
 	Table func() *router.Table
 	// Pools are the static facts that admin answers show beside the table's.
 	Pools func() []PoolInfo
+	// Observer says how the pools do; nil: nothing is known of it.
+	Observer *observe.Observer
 }
 
 // PoolInfo is what an administrator sees of a pool's configuration.
@@ -42,6 +45,8 @@ type PoolInfo struct {
 	Running     int         `json:"running"` // leased to workers
 	Workers     int         `json:"workers"` // live processes
 	Draining    bool        `json:"draining"`
+	// Health is nil where nobody observes the pools.
+	Health *observe.Health `json:"health,omitempty"`
 }
 
 // ModelInfo is a model that a pool offers.

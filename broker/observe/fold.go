@@ -37,6 +37,8 @@ type pool struct {
 	until    int64 // rate limited by the provider's own word
 	refusals int   // rate limit answers in a row
 	use      use
+
+	latency, ttft router.Histogram // of successes, for people
 }
 
 // How states move; the router's defaults, and what this package must know of
@@ -47,7 +49,10 @@ var (
 	ejectConfig   = router.EjectConfig{}
 )
 
-const probes = 3
+const (
+	probes        = 3
+	shownHalfLife = int64(time.Minute)
+)
 
 func newFold(self string) *fold {
 	return &fold{self: self, pools: map[string]*pool{}, tracks: map[target]*router.Track{}, nodes: map[string]node{}}
@@ -168,6 +173,10 @@ func (f *fold) ended(p *pool, e *wire.Entry, at int64) {
 		if ev.Kind = router.AttemptFailed; out.OK {
 			ev.Kind = router.AttemptSucceeded
 			p.refusals = 0
+			p.latency.Add(at, out.LatencyMS, shownHalfLife)
+			if out.TTFTMS > 0 {
+				p.ttft.Add(at, out.TTFTMS, shownHalfLife)
+			}
 		}
 	}
 	p.breaker = p.breaker.Step(breakerConfig, ev)

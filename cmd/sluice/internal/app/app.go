@@ -213,7 +213,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		a.dispatcher.SetTiers(tiers(a.cfg))
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
-			Table: a.dispatcher.Table, Pools: a.poolInfo})
+			Table: a.dispatcher.Table, Pools: a.poolInfo, Observer: a.observer})
 		g.Go(func() error { return c.Run(ctx) })
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/spf13/cobra"
 )
@@ -25,6 +28,32 @@ type poolAnswer struct {
 	Workers     int           `json:"workers"`
 	Draining    bool          `json:"draining"`
 	Models      []modelAnswer `json:"models"`
+	Health      *healthAnswer `json:"health,omitempty"`
+}
+
+// healthAnswer is how a pool does.
+type healthAnswer struct {
+	Circuit  string       `json:"circuit"`
+	Ejected  bool         `json:"ejected"`
+	Down     bool         `json:"down"`
+	Until    string       `json:"until,omitempty"`
+	Success  float64      `json:"success"`
+	Samples  float64      `json:"samples"`
+	Score    float64      `json:"score"`
+	Latency  spreadAnswer `json:"latency_ms"`
+	TTFT     spreadAnswer `json:"ttft_ms"`
+	Requests *usedAnswer  `json:"requests,omitempty"`
+	Tokens   *usedAnswer  `json:"tokens,omitempty"`
+}
+
+type spreadAnswer struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+}
+
+type usedAnswer struct {
+	Limit int64 `json:"limit"`
+	Used  int64 `json:"used"`
 }
 
 type modelAnswer struct {
@@ -38,31 +67,80 @@ type poolsAnswer struct {
 }
 
 func (g *globals) poolCommand() *cobra.Command {
-	return group("pool", "Look at pools", &cobra.Command{
-		Use: "list", Short: "List pools with their load", Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var answer poolsAnswer
-			if err := g.askOnce(cmd, "pools", nil, &answer); err != nil {
+	return group("pool", "Look at pools, and take them out of use", g.drainCommand("drain", "Give a pool no new jobs; what it has is finished"),
+		g.drainCommand("resume", "Give a drained pool jobs again"), &cobra.Command{
+			Use: "list", Short: "List pools with their load", Args: exactly(0, "no arguments"),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				var answer poolsAnswer
+				if err := g.askOnce(cmd, "pools", nil, &answer); err != nil {
+					return err
+				}
+				if g.json {
+					return printJSON(cmd.OutOrStdout(), answer)
+				}
+				t := newTable("POOL", "PROVIDER", "REGION", "TIER", ">QUEUED", ">RUNNING", ">LIMIT", ">WEIGHT", ">WORKERS", "CIRCUIT", ">SUCCESS", ">P50", ">P95", ">TTFT", "MODELS")
+				for _, p := range answer.Pools {
+					row := []string{p.state(), p.Provider, p.Region, p.Tier, strconv.Itoa(p.Queued), strconv.Itoa(p.Running), strconv.Itoa(p.Concurrency),
+						strconv.Itoa(p.Weight), strconv.Itoa(p.Workers)}
+					t.row(append(append(row, p.Health.columns()...), p.models())...)
+				}
+				return t.print(cmd.OutOrStdout())
+			}})
+}
+
+// state is the pool's name, with what is unusual about it.
+func (p *poolAnswer) state() string {
+	switch {
+	case p.Draining:
+		return p.Name + " (draining)"
+	case p.Health != nil && p.Health.Down:
+		return p.Name + " (no workers)"
+	case p.Health != nil && p.Health.Ejected:
+		return p.Name + " (outlier)"
+	}
+	return p.Name
+}
+
+// columns are circuit, success and times; "-" where nothing is known.
+func (h *healthAnswer) columns() []string {
+	if h == nil {
+		return []string{"-", "-", "-", "-", "-"}
+	}
+	row := []string{h.Circuit, "-"}
+	if h.Samples > 0 {
+		row[1] = strconv.FormatFloat(100*h.Success, 'f', 1, 64) + "%"
+	}
+	for _, ms := range []float64{h.Latency.P50, h.Latency.P95, h.TTFT.P50} {
+		if ms <= 0 {
+			row = append(row, "-")
+			continue
+		}
+		row = append(row, time.Duration(ms*float64(time.Millisecond)).Round(time.Millisecond).String())
+	}
+	return row
+}
+
+// drainCommand is pool drain, or resume.
+func (g *globals) drainCommand(use, short string) *cobra.Command {
+	return &cobra.Command{Use: use + " POOL", Short: short, Args: exactly(1, "the name of a pool"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var answer struct {
+				Pool     string `json:"pool"`
+				Draining bool   `json:"draining"`
+			}
+			if err := g.askOnce(cmd, "pool."+use, map[string]string{"pool": args[0]}, &answer); err != nil {
 				return err
 			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), answer)
 			}
-			t := newTable("POOL", "PROVIDER", "REGION", "TIER", ">QUEUED", ">RUNNING", ">LIMIT", ">WEIGHT", ">WORKERS", "MODELS")
-			for _, p := range answer.Pools {
-				t.row(p.state(), p.Provider, p.Region, p.Tier, strconv.Itoa(p.Queued), strconv.Itoa(p.Running), strconv.Itoa(p.Concurrency),
-					strconv.Itoa(p.Weight), strconv.Itoa(p.Workers), p.models())
+			said := "takes jobs again"
+			if answer.Draining {
+				said = "takes no new jobs; see `sluice pool list` for what it still runs"
 			}
-			return t.print(cmd.OutOrStdout())
-		}})
-}
-
-// state is the pool's name, with what is unusual about it.
-func (p *poolAnswer) state() string {
-	if p.Draining {
-		return p.Name + " (draining)"
-	}
-	return p.Name
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "pool", answer.Pool, said)
+			return err
+		}}
 }
 
 // models lists what a pool offers; "?" marks a model without a price.
@@ -114,8 +192,24 @@ func (g *globals) routeCommand() *cobra.Command {
 	explain.Flags().StringVar(&file, "file", "", "JSON request to decide about; - for standard input")
 	return group("route", "Look at routes, and ask what the router would do", &cobra.Command{
 		Use: "list", Short: "List routes with their candidates", Args: exactly(0, "no arguments"),
+		Long: "List routes with their candidates.\n\nStrategies:\n" + strategies(),
 		RunE: g.listRoutes,
 	}, explain)
+}
+
+// strategies documents every strategy, from the router itself.
+func strategies() string {
+	var b strings.Builder
+	for _, s := range router.Strategies() {
+		fmt.Fprintf(&b, "  %-22s %s\n", s.Name, s.Summary)
+		if s.Weights != "" {
+			fmt.Fprintf(&b, "  %-22s weight: %s\n", "", s.Weights)
+		}
+		if len(s.Params) > 0 {
+			fmt.Fprintf(&b, "  %-22s params: %s\n", "", strings.Join(s.Params, ", "))
+		}
+	}
+	return b.String()
 }
 
 func (g *globals) listRoutes(cmd *cobra.Command, _ []string) error {
