@@ -9,7 +9,8 @@ import (
 // Codec speaks the API of one kind of provider. Its methods are pure and safe
 // for use from many goroutines.
 type Codec interface {
-	// Auth is the header that carries the pool's key.
+	// Auth is the header that carries the pool's key; it has no name where the
+	// codec is a Signer and signs with the key.
 	Auth(key string) Field
 	// Encode turns a job's request into the provider's. A failure says that
 	// this adapter cannot carry the request.
@@ -75,6 +76,10 @@ type Stream interface {
 	// and the bytes of text that came through.
 	Sum() Answer
 }
+
+// ExceptionMark is before the name of an event that is an exception, in
+// streams that tell the two apart by more than the name.
+const ExceptionMark = "!"
 
 // Step says what an event was.
 type Step struct {

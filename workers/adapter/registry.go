@@ -10,6 +10,7 @@ import (
 // the same path as a real one.
 var registry = map[string]Codec{
 	"anthropic": anthropic{},
+	"bedrock":   bedrock{},
 	"gemini":    gemini{},
 	"openai":    openAI{},
 	"simulated": openAI{},

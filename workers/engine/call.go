@@ -92,9 +92,9 @@ func (r *call) answer(ctx context.Context, w *watch, enc adapter.Encoded, resp *
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		r.refused(ctx, w, resp)
-	case enc.Stream && !isJSON(resp.Header):
+	case enc.Stream && mediaType(resp.Header) != "application/json":
 		w.allow(r.e.cfg.IdleTimeout, errIdle)
-		r.stream(ctx, w, resp.Body)
+		r.stream(ctx, w, resp.Body, mediaType(resp.Header) == "application/vnd.amazon.eventstream")
 	default:
 		if enc.Stream {
 			w.allow(r.e.cfg.IdleTimeout, errIdle)
@@ -105,9 +105,13 @@ func (r *call) answer(ctx context.Context, w *watch, enc adapter.Encoded, resp *
 	}
 }
 
-func isJSON(h http.Header) bool {
+// mediaType is the type of the answer, "" if it says none.
+func mediaType(h http.Header) string {
 	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && t == "application/json"
+	if err != nil {
+		return ""
+	}
+	return t
 }
 
 // whole takes an answer that is not streamed.
@@ -248,10 +252,16 @@ func (r *call) fail(f *adapter.Failure) {
 	}
 }
 
-// clean cuts the provider's words to 500 bytes and takes the key out.
+// clean cuts the provider's words to 500 bytes and takes the key out, and the
+// parts of a key that has some.
 func (e *Endpoint) clean(detail string) string {
 	if e.cfg.APIKey != "" {
 		detail = strings.ReplaceAll(detail, e.cfg.APIKey, "[key]")
+	}
+	if e.signer != nil {
+		for part := range strings.FieldsFuncSeq(e.cfg.APIKey, func(c rune) bool { return c == ':' || c == '@' }) {
+			detail = strings.ReplaceAll(detail, part, "[key]")
+		}
 	}
 	if len(detail) > 500 {
 		detail = strings.ToValidUTF8(detail[:500], "") + "…"

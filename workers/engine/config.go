@@ -31,7 +31,8 @@ type Config struct {
 	// BaseURL is the provider's address up to and including its version, such
 	// as https://api.openai.com/v1. Required, unless Transport is set.
 	BaseURL string
-	// APIKey authenticates the pool. Empty: no authentication is sent.
+	// APIKey authenticates the pool, in the form that its adapter takes. Empty:
+	// no authentication is sent.
 	APIKey string
 	// Region is where the pool is; the engine only keeps it.
 	Region string
@@ -94,16 +95,22 @@ func (c Config) check() error {
 	if c.Pool == "" {
 		bad("name", "is empty")
 	}
-	if _, ok := adapter.Lookup(c.Adapter); !ok {
+	codec, ok := adapter.Lookup(c.Adapter)
+	if !ok {
 		bad("adapter", "is %q: use one of %s", c.Adapter, strings.Join(adapter.Names(), ", "))
 	}
-	if u, err := url.Parse(c.BaseURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	u, err := url.Parse(c.BaseURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		bad("base_url", "must be an http or https URL, such as https://api.openai.com/v1")
 	} else if u.User != nil {
 		bad("base_url", "holds a user or password: use api_key")
 	}
 	if strings.ContainsAny(c.APIKey, "\r\n\x00") {
 		bad("api_key", "holds a line break or a zero byte: look at where it is read from")
+	} else if s, ok := codec.(adapter.Signer); ok && c.APIKey != "" && err == nil {
+		if fault := s.CheckKey(c.APIKey, u); fault != nil {
+			bad("api_key", "%s", fault)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
 		if !validHeader(name, c.Header[name]) {
@@ -128,7 +135,7 @@ func (c Config) check() error {
 // engine itself sets.
 func validHeader(name, value string) bool {
 	switch textproto.CanonicalMIMEHeaderKey(name) {
-	case "", "Authorization", "Content-Type", "Content-Length", "Host", "Accept", "Idempotency-Key", "Traceparent":
+	case "", "Authorization", "X-Api-Key", "X-Goog-Api-Key", "X-Amz-Date", "X-Amz-Security-Token", "Content-Type", "Content-Length", "Host", "Accept", "Idempotency-Key", "Traceparent":
 		return false
 	}
 	for i := 0; i < len(name); i++ {

@@ -56,6 +56,7 @@ type Outcome struct {
 type Endpoint struct {
 	cfg       Config
 	codec     adapter.Codec
+	signer    adapter.Signer // nil: the key is in the header
 	base      *url.URL
 	header    http.Header // sent with every call
 	transport http.RoundTripper
@@ -83,8 +84,11 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	e.header = http.Header{"User-Agent": {"sluice"}}
 	if cfg.APIKey != "" {
-		auth := codec.Auth(cfg.APIKey)
-		e.header[textproto.CanonicalMIMEHeaderKey(auth.Name)] = []string{auth.Value}
+		if auth := codec.Auth(cfg.APIKey); auth.Name != "" {
+			e.header[textproto.CanonicalMIMEHeaderKey(auth.Name)] = []string{auth.Value}
+		} else {
+			e.signer, _ = codec.(adapter.Signer)
+		}
 	}
 	for name, v := range cfg.Header {
 		e.header[textproto.CanonicalMIMEHeaderKey(name)] = []string{v}
@@ -120,7 +124,10 @@ func IdempotencyKey(tenant, job string, attempt int) string {
 func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, body *sentBody) *http.Request {
 	u := *e.base
 	path, query, _ := strings.Cut(enc.Path, "?")
-	u.RawPath, u.RawQuery = u.EscapedPath()+path, query
+	u.RawPath = u.EscapedPath() + path
+	if query != "" {
+		u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+query, "&")
+	}
 	if plain, err := url.PathUnescape(path); err == nil {
 		path = plain
 	}
@@ -136,6 +143,13 @@ func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, bo
 	}
 	for _, f := range enc.Header {
 		set(f.Name, f.Value)
+	}
+	if e.signer != nil {
+		for _, f := range e.signer.Sign(adapter.Signing{
+			Key: e.cfg.APIKey, Method: enc.Method, URL: &u, Header: enc.Header, Body: enc.Body, Now: time.Now(),
+		}) {
+			set(f.Name, f.Value)
+		}
 	}
 	set("Idempotency-Key", IdempotencyKey(c.Meta.Tenant, c.Meta.ID, c.Attempt))
 	if c.Meta.Trace != "" {

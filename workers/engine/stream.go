@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/adapter"
+	"github.com/sluicehq/sluice/workers/eventstream"
 	"github.com/sluicehq/sluice/workers/sse"
 )
 
@@ -26,9 +27,9 @@ const (
 const heldPerAnswer = 4
 
 // stream takes a streamed answer: each event to the codec and to Emit.
-func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
+func (r *call) stream(ctx context.Context, w *watch, body io.Reader, binary bool) {
 	src := liveReader{body, w}
-	events := sse.NewReader(src, sse.MaxEvent)
+	events := eventsOf(src, binary)
 	st := r.e.codec.Stream(r.asked)
 	defer func() { r.sum = st.Sum() }()
 	var one [1][]byte
@@ -75,6 +76,33 @@ func (r *call) stream(ctx context.Context, w *watch, body io.Reader) {
 	}
 }
 
+// eventReader is a stream of either kind.
+type eventReader interface{ Next() (sse.Event, error) }
+
+// eventsOf reads server-sent events, or the messages of AWS's event stream.
+func eventsOf(src io.Reader, binary bool) eventReader {
+	if binary {
+		return messageReader{eventstream.NewReader(src, sse.MaxEvent)}
+	}
+	return sse.NewReader(src, sse.MaxEvent)
+}
+
+// messageReader gives messages as events. An exception has a mark before its
+// name.
+type messageReader struct{ *eventstream.Reader }
+
+// Next implements eventReader.
+func (r messageReader) Next() (sse.Event, error) {
+	m, err := r.Reader.Next()
+	if m.Type != "event" {
+		m.Name = adapter.ExceptionMark + m.Name
+	}
+	if len(m.Payload) == 0 {
+		m.Payload = []byte("{}")
+	}
+	return sse.Event{Name: m.Name, Data: m.Payload}, err
+}
+
 // emitAll hands events on and reports whether the call may go on.
 func (r *call) emitAll(events [][]byte) bool {
 	for _, ev := range events {
@@ -104,7 +132,11 @@ func (r *call) finish(w *watch, src io.Reader, st adapter.Stream, events [][]byt
 
 // cut tells why a stream ended before its finish marker.
 func (r *call) cut(ctx context.Context, err error) {
-	if errors.Is(err, sse.ErrTooLong) {
+	if errors.Is(err, eventstream.ErrCorrupt) {
+		r.fail(adapter.Fail(wire.CodeStreamGarbled, "the provider sent a stream message with a wrong checksum or header"))
+		return
+	}
+	if errors.Is(err, sse.ErrTooLong) || errors.Is(err, eventstream.ErrTooLong) {
 		r.fail(adapter.Fail(wire.CodeStreamGarbled, "the provider sent a stream event of more than %d bytes", sse.MaxEvent))
 		return
 	}
