@@ -109,7 +109,7 @@ func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 	for i, p := range t.Pools() {
 		load[i].Depth = int32(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
 	}
-	in := router.Input{Meta: &job.Meta, Progress: &wire.Progress{}, Now: now.UnixNano()}
+	in := router.Input{Meta: &job.Meta, Progress: &wire.Progress{}, Now: now.UnixNano(), Needs: router.Capability(job.Needs)}
 	if s.cfg.Observer != nil {
 		if facts := s.cfg.Observer.Fresh(); facts.Table == t {
 			for i := range load {

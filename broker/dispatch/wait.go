@@ -56,7 +56,7 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 		l.sequence[route] = seq
 	}
 	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(), Sequence: seq, Random: l.random.Uint64(),
-		Tier: (*l.d.tiers.Load())[it.asg.Meta.Tenant]}
+		Tier: (*l.d.tiers.Load())[it.asg.Meta.Tenant], Needs: router.Capability(it.asg.Meta.Needs)}
 	if l.tally.facts != nil {
 		in.Stats = l.tally.facts.Stats
 	}

@@ -105,6 +105,8 @@ func (s *scanner) meta(m *Meta) error {
 			return s.labels(&m.Labels)
 		case "mt":
 			return integer(s, &m.MaxTokens)
+		case "nd":
+			return integer(s, &m.Needs)
 		case "bb":
 			return integer(s, &m.BodyBytes)
 		case "bh":

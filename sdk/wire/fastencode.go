@@ -95,6 +95,7 @@ func (o *objectWriter) meta(m *Meta) {
 		o.key("l").labels(m.Labels)
 	}
 	o.optInt("mt", m.MaxTokens)
+	o.optInt("nd", int64(m.Needs))
 	o.key("bb").int(int64(m.BodyBytes))
 	o.key("bh").uint(m.BodyHash)
 	o.close()

@@ -45,6 +45,7 @@ type Meta struct {
 	Trace       string            `json:"tp,omitempty"`
 	Labels      map[string]string `json:"l,omitempty"`
 	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
+	Needs       Needs             `json:"nd,omitempty"` // what the body asks of a model
 	BodyBytes   int               `json:"bb"`
 	BodyHash    uint64            `json:"bh"` // HashBody of the body: tells a repeat from a conflict
 }
@@ -188,6 +189,7 @@ func (j *Job) parseBody() *Error {
 	default:
 		return Errorf(CodeInvalidRequest, "stream", "the field stream must be true or false")
 	}
+	j.Needs = f.needs()
 	return j.parseMaxTokens(f.max)
 }
 
@@ -195,6 +197,7 @@ func (j *Job) parseBody() *Error {
 // a repeated field the last one counts, as for encoding/json.
 type bodyFields struct {
 	model, required, stream []byte
+	tools, format, thinking []byte
 	max                     [len(maxFields)][]byte
 }
 
@@ -212,6 +215,12 @@ func (j *Job) scanBody() (f bodyFields) {
 			f.stream = m.Value
 		case required:
 			f.required = m.Value
+		case "tools", "functions":
+			f.tools = m.Value
+		case "response_format", "text":
+			f.format = m.Value
+		case "thinking", "reasoning", "reasoning_effort":
+			f.thinking = m.Value
 		default:
 			if i := slices.Index(maxFields[:], key); i >= 0 {
 				f.max[i] = m.Value
