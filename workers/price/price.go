@@ -80,19 +80,27 @@ func parsePrice(f []string) (wire.Price, error) {
 // forms that mean a listed model exactly are tried: a name that ends in a date
 // (gpt-4o-mini-2024-07-18, claude-sonnet-4-5@20250929) as the name without it,
 // since a date only pins a version, and a fine-tuned model
-// (ft:gpt-4o-mini:acme::id) as what it was tuned from. Google's models may
-// carry their models/ prefix.
+// (ft:gpt-4o-mini:acme::id) as what it was tuned from. Some providers' models
+// may carry the path that they are kept under.
 func Lookup(provider, model string) (wire.Price, bool) {
 	models := table()[provider]
-	if provider == "google" {
-		model = strings.TrimPrefix(model, "models/")
+	if p, ok := models[model]; ok {
+		return p, true
 	}
+	model = strings.TrimPrefix(model, paths[provider])
 	for _, name := range [...]string{model, undated(model), tuned(model), undated(tuned(model))} {
 		if p, ok := models[name]; ok {
 			return p, true
 		}
 	}
 	return wire.Price{}, false
+}
+
+// paths are what providers' APIs have before the names of models that the table
+// has without it.
+var paths = map[string]string{
+	"google":    "models/",
+	"fireworks": "accounts/fireworks/models/",
 }
 
 // undated is model without a date at its end.
