@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -20,6 +21,9 @@ const (
 	DefaultWeight   = 1
 
 	AdapterOpenAI    = "openai"
+	adapterAnthropic = "anthropic"
+	adapterGemini    = "gemini"
+	adapterBedrock   = "bedrock"
 	AdapterSimulated = "simulated"
 )
 
@@ -101,12 +105,16 @@ func (d *decoder) given(key string) bool {
 	return ok
 }
 
-// baseURLs are the addresses of the adapters' own providers.
+// baseURLs are the addresses of the adapters' own providers. Bedrock has one
+// in each region.
 var baseURLs = map[string]string{
-	AdapterOpenAI: "https://api.openai.com/v1",
-	"anthropic":   "https://api.anthropic.com/v1",
-	"gemini":      "https://generativelanguage.googleapis.com/v1beta",
+	AdapterOpenAI:    "https://api.openai.com/v1",
+	adapterAnthropic: "https://api.anthropic.com/v1",
+	adapterGemini:    "https://generativelanguage.googleapis.com/v1beta",
 }
+
+// awsRegion is the form of AWS's names of regions.
+var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 
 func (p *Pool) complete(known func(string) string) {
 	switch p.Adapter {
@@ -114,6 +122,10 @@ func (p *Pool) complete(known func(string) string) {
 		if p.Simulated == nil {
 			p.Simulated = &Simulated{}
 			p.Simulated.setDefaults()
+		}
+	case adapterBedrock:
+		if p.BaseURL == "" && awsRegion.MatchString(p.Region) {
+			p.BaseURL = "https://bedrock-runtime." + p.Region + ".amazonaws.com"
 		}
 	default:
 		if p.BaseURL == "" {

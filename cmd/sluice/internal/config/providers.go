@@ -24,7 +24,7 @@ func providers() []provider {
 	return []provider{
 		{"openai", AdapterOpenAI, "OPENAI_API_KEY", "https://api.openai.com/v1",
 			[]string{"gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1-mini", "gpt-4o-mini"}},
-		{"anthropic", "anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1",
+		{"anthropic", adapterAnthropic, "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1",
 			[]string{"claude-opus-5", "claude-sonnet-5", "claude-haiku-4-5"}},
 		{"groq", AdapterOpenAI, "GROQ_API_KEY", "https://api.groq.com/openai/v1",
 			[]string{"llama-3.3-70b-versatile", "llama-3.1-8b-instant", "openai/gpt-oss-120b", "openai/gpt-oss-20b"}},
@@ -40,7 +40,7 @@ func providers() []provider {
 			[]string{"openai/gpt-5.4-mini", "meta-llama/llama-3.3-70b-instruct"}},
 		{"xai", AdapterOpenAI, "XAI_API_KEY", "https://api.x.ai/v1",
 			[]string{"grok-4.3"}},
-		{"google", "gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta",
+		{"google", adapterGemini, "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta",
 			[]string{"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"}},
 	}
 }
@@ -105,6 +105,9 @@ func providerOf(adapter, baseURL string, known func(string) string) string {
 		if name := known(baseURL); name != "" {
 			return name
 		}
+	}
+	if adapter == adapterGemini {
+		return "google" // as the price table names it
 	}
 	u, err := url.Parse(baseURL)
 	if adapter != AdapterOpenAI || err != nil || u.Hostname() == "" {

@@ -11,7 +11,7 @@ import (
 
 // adapters are those of the contract.
 func adapters() []string {
-	return []string{AdapterOpenAI, "anthropic", "gemini", "bedrock", AdapterSimulated}
+	return []string{AdapterOpenAI, adapterAnthropic, adapterGemini, adapterBedrock, AdapterSimulated}
 }
 
 const maxWeight = 1_000_000
@@ -65,6 +65,9 @@ func (v *validator) pool(key string, p *Pool) {
 func (v *validator) baseURL(key string, p *Pool) {
 	key += ".base_url"
 	if p.BaseURL == "" {
+		if p.Adapter == adapterBedrock {
+			v.bad(key, "", "must be given for bedrock, such as https://bedrock-runtime.us-east-1.amazonaws.com, unless region is a region of AWS")
+		}
 		return
 	}
 	u, err := url.Parse(p.BaseURL)
