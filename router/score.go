@@ -30,7 +30,10 @@ func findScorer(name string) *scorer {
 	return nil
 }
 
-func scorerNames() []string {
+func scorerNames() []string { return Scorers() }
+
+// Scorers are the names that Params.Scorers may use, sorted.
+func Scorers() []string {
 	var names []string
 	for _, s := range scorers() {
 		names = append(names, s.name)

@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/observe"
@@ -33,11 +35,16 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 	for i := range cfg.Pools {
 		p := &cfg.Pools[i]
 		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: p.Labels,
-			Weight: p.Weight, Concurrency: p.Concurrency})
+			Weight: p.Weight, Concurrency: p.Concurrency, Capabilities: capabilities(p.Capabilities),
+			Tenants: p.Tenants, TenantTiers: p.TenantTiers})
 	}
 	var routes []router.RouteSpec
+	schedules := zones{}
 	for _, r := range cfg.Routes {
-		spec := router.RouteSpec{Name: r.Model, Strategy: r.Strategy}
+		spec := router.RouteSpec{Name: r.Model, Strategy: r.Strategy, Params: params(&r.Params)}
+		for _, name := range slices.Sorted(maps.Keys(r.Require)) {
+			spec.Require = append(spec.Require, router.Label{Name: name, Value: r.Require[name]})
+		}
 		for _, c := range r.Candidates {
 			p := cfg.Pool(c.Pool)
 			if p == nil {
@@ -47,7 +54,9 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 			if m == nil {
 				return nil, fmt.Errorf("route %q: pool %s offers no model %q", r.Model, c.Pool, c.Model)
 			}
-			spec.Candidates = append(spec.Candidates, router.CandidateSpec{Pool: c.Pool, Model: m.Upstream, Weight: c.Weight, Price: priceOf(p, m)})
+			spec.Candidates = append(spec.Candidates, router.CandidateSpec{Pool: c.Pool, Model: m.Upstream, Weight: c.Weight, Price: priceOf(p, m),
+				Priority: c.Priority, Quality: c.Quality, Context: c.Context, MaxOutput: c.MaxOutput,
+				Capabilities: capabilities(c.Capabilities), Schedule: schedules.of(&c.Schedule)})
 		}
 		routes = append(routes, spec)
 	}

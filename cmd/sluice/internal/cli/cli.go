@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/router"
 	"github.com/spf13/cobra"
 )
 
@@ -183,7 +184,7 @@ func (g *globals) sources(cmd *cobra.Command) (config.Sources, error) {
 		flags[k] = v
 	}
 	return config.Sources{Path: g.config, Environ: g.deps.Environ, Flags: flags,
-		Strategies: g.deps.Strategies, Adapters: g.deps.Adapters, ProviderOf: g.deps.ProviderOf}, nil
+		Strategies: g.deps.Strategies, Scorers: router.Scorers(), Adapters: g.deps.Adapters, ProviderOf: g.deps.ProviderOf}, nil
 }
 
 // Sources gives a server command its configuration's sources, to load and to

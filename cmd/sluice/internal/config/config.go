@@ -92,9 +92,14 @@ type Pool struct {
 	Region      string            `yaml:"region,omitempty"`
 	Tier        string            `yaml:"tier,omitempty"`
 	Labels      map[string]string `yaml:"labels,omitempty"`
-	Timeout     time.Duration     `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
-	IdleTimeout time.Duration     `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
-	Simulated   *Simulated        `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
+	// Capabilities of its models: some of [Capabilities]; none: not known, all.
+	Capabilities []string `yaml:"capabilities,omitempty"`
+	// Tenants that may use it, and the tiers of tenants that may; none: all.
+	Tenants     []string      `yaml:"tenants,omitempty"`
+	TenantTiers []string      `yaml:"tenant_tiers,omitempty"`
+	Timeout     time.Duration `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
+	IdleTimeout time.Duration `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
+	Simulated   *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
 }
 
 // Limits are what the provider allows; 0: not limited.
@@ -118,6 +123,23 @@ type Route struct {
 	Model      string      `yaml:"model"`    // 1 to 256 bytes, unique
 	Strategy   string      `yaml:"strategy"` // one of [Sources].Strategies; default least_connections
 	Candidates []Candidate `yaml:"candidates"`
+	// Require are labels that a candidate's pool must carry.
+	Require map[string]string `yaml:"require,omitempty"`
+	Params  Params            `yaml:"params,omitempty"`
+}
+
+// Params tune a route's strategy; 0 is the strategy's own default.
+type Params struct {
+	Percentile   int     `yaml:"percentile,omitempty"`    // latency: 50, 90, 95 or 99; default 90
+	Tolerance    float64 `yaml:"tolerance,omitempty"`     // how much worse than the best is as good; up to 100; below 0: none
+	Explore      int     `yaml:"explore,omitempty"`       // one decision in so many renews measurements; below 0: never
+	Bound        float64 `yaml:"bound,omitempty"`         // consistent_hashing: 1 to 1000 times the fair share; default 1.25
+	OutputTokens int64   `yaml:"output_tokens,omitempty"` // expected of a job that does not say; default 512
+	// Nearness lists, by a user's region, pool regions from near to far, with
+	// commas between.
+	Nearness map[string]string `yaml:"nearness,omitempty"`
+	// Scorers of multi_dimensional with their weights.
+	Scorers map[string]string `yaml:"scorers,omitempty"`
 }
 
 // Candidate is a model of a pool that may answer a route.
@@ -125,6 +147,19 @@ type Candidate struct {
 	Pool   string `yaml:"pool"`
 	Model  string `yaml:"model"`  // offered name; default: the pool's only one, or the route's name
 	Weight int    `yaml:"weight"` // 0 to 1,000,000; default: the pool's
+
+	Priority     int      `yaml:"priority,omitempty"`     // priority_tiers: the lowest first
+	Quality      float64  `yaml:"quality,omitempty"`      // 0 to 1 (best); 0: not known
+	Context      int64    `yaml:"context,omitempty"`      // tokens of input and output; 0: not known
+	MaxOutput    int64    `yaml:"max_output,omitempty"`   // tokens; 0: not known
+	Capabilities []string `yaml:"capabilities,omitempty"` // default: the pool's
+	Schedule     Schedule `yaml:"schedule,omitempty"`     // when it may be used; default: always
+}
+
+// Schedule is when a candidate may be used.
+type Schedule struct {
+	Zone    string   `yaml:"zone,omitempty"`    // such as Europe/Berlin; default UTC
+	Windows []string `yaml:"windows,omitempty"` // such as "Mon-Fri 08:00-18:00", "Sat,Sun", "22:00-06:00"
 }
 
 // Budget is a limit on spending. This release reads and checks budgets, but

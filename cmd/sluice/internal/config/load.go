@@ -38,6 +38,8 @@ type Sources struct {
 	Flags map[string]string
 	// Strategies are the names that a route may give; none: any name.
 	Strategies []string
+	// Scorers are the names that a route's params may weigh; none: any name.
+	Scorers []string
 	// Adapters are the names that a pool may give; none: those of the
 	// contract.
 	Adapters []string

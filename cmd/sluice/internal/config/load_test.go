@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -214,7 +215,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		c.Workers != (Workers{5 * time.Second, 7, time.Second, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond {
 		t.Errorf("got %s", redacted(t, c))
 	}
-	if len(c.Pools) != 1 || c.Routes[0].Candidates[0] != (Candidate{"a", "m", 1}) || c.Budgets[0].Limit != 1 || c.Tenants[0].Key.Reveal() != "k" {
+	if len(c.Pools) != 1 || !reflect.DeepEqual(c.Routes[0].Candidates[0], Candidate{Pool: "a", Model: "m", Weight: 1}) || c.Budgets[0].Limit != 1 || c.Tenants[0].Key.Reveal() != "k" {
 		t.Errorf("got %s", redacted(t, c))
 	}
 }

@@ -56,6 +56,13 @@ func (v *validator) pool(key string, p *Pool) {
 	v.duration(key+".idle_timeout", p.IdleTimeout, time.Millisecond, day)
 	v.text(key+".region", p.Region, 0, 64)
 	v.text(key+".tier", p.Tier, 0, 64)
+	v.capabilities(key+".capabilities", p.Capabilities)
+	for i, name := range p.Tenants {
+		v.name(at(key+".tenants", i), name)
+	}
+	for i, tier := range p.TenantTiers {
+		v.text(at(key+".tenant_tiers", i), tier, 1, 64)
+	}
 	for name, val := range p.Labels {
 		v.text(key+".labels", name, 1, 64)
 		v.text(key+".labels."+name, val, 0, 256)
@@ -148,15 +155,16 @@ func (v *validator) routes() {
 			continue
 		}
 		v.candidates(key+".candidates", r.Candidates)
+		v.params(key, &r)
 	}
 }
 
 func (v *validator) candidates(key string, cands []Candidate) {
 	sum := 0
-	seen := make(map[Candidate]bool)
+	seen := make(map[[2]string]bool)
 	for i, c := range cands {
 		k := at(key, i)
-		pair := Candidate{Pool: c.Pool, Model: c.Model}
+		pair := [2]string{c.Pool, c.Model}
 		pool := v.c.Pool(c.Pool)
 		switch {
 		case pool == nil:
@@ -171,6 +179,7 @@ func (v *validator) candidates(key string, cands []Candidate) {
 		}
 		seen[pair] = true
 		v.number(k+".weight", int64(c.Weight), 0, maxWeight)
+		v.candidate(k, &c)
 		sum += max(c.Weight, 0)
 	}
 	if sum == 0 {
