@@ -17,6 +17,13 @@
 // ones find a pool full earlier (router.Pool.Allowance), so a huge batch never
 // buries an interactive job.
 //
+// How the pools do is what package observe folds from the ledger: the loop
+// fills its loads from a snapshot at each look. A job whose candidates are all
+// limited, open or down stays in the backlog until one of them opens; where
+// that is far off, it waits in a schedule with a record that says so. Retries
+// have a budget, as a share of their route's first attempts. Jobs in the queue
+// of a pool that nobody serves any more are taken back.
+//
 // Any number of dispatchers may run. Queue depth comes from the server (one
 // STREAM.INFO for all pools); between two looks each dispatcher adds its own
 // publishes, so nothing is counted twice and nothing can leak.

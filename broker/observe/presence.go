@@ -37,6 +37,14 @@ func (f *fold) workers(now int64) map[string]int {
 	return live
 }
 
+// Served reports whether a live worker serves the pool, configured here or not;
+// true as long as that is not known.
+func (o *Observer) Served(pool string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.state.known || o.state.workers(time.Now().UnixNano())[pool] > 0
+}
+
 // routers counts the live routers, and finds this one's place among them.
 func (f *fold) routers(now int64) (n, rank int) {
 	names := []string{f.self}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -221,5 +222,56 @@ func TestDrainPool(t *testing.T) {
 		if a.count() == before {
 			t.Error("the resumed pool takes no jobs")
 		}
+	})
+}
+
+// TestRescue: jobs in the queue of a pool whose workers are gone, or that was
+// removed while running, go elsewhere; a pool that is added takes its part.
+func TestRescue(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		a, b := always(reply{delay: 2 * time.Second}), always(reply{delay: 100 * time.Millisecond})
+		r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", concurrency: 2, provider: a}, {name: "b", concurrency: 2, provider: b}}})
+		both, err := router.NewTable(r.table.Pools(), []router.RouteSpec{r.table.Routes()[0].Spec()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := r.table.Routes()[0].Spec()
+		spec.Candidates = spec.Candidates[1:]
+		onlyB, err := router.NewTable(r.table.Pools()[1:], []router.RouteSpec{spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := r.router("r1", nil)
+		wa := r.serve("w1", "a")
+		r.serve("w2", "b")
+		time.Sleep(time.Second)
+		reload := func(table *router.Table) {
+			p.observer.Set(observe.Setup{Table: table})
+			p.dispatcher.SetTable(table)
+		}
+		ids := r.flood(wire.Standard, 30, chat)
+		time.Sleep(time.Second / 2)
+		reload(onlyB) // a's workers still finish what is in its queue
+		r.allSucceed(ids)
+		if n := a.count(); n < 2 {
+			t.Errorf("%d calls of a", n)
+		}
+		before := a.count()
+		r.allSucceed(r.flood(wire.Standard, 10, chat))
+		if a.count() != before {
+			t.Error("a removed pool takes jobs")
+		}
+		reload(both)
+		ids = r.flood(wire.Standard, 30, chat)
+		time.Sleep(time.Second / 2)
+		if a.count() == before {
+			t.Error("a pool that was added takes no jobs")
+		}
+		reload(onlyB)
+		wa.stop() // ends its running calls, and leaves its queue
+		began := time.Now()
+		r.allSucceed(ids)
+		near(t, "all done", time.Since(began), 0, 40*time.Second)
+		r.empty()
 	})
 }
