@@ -10,12 +10,17 @@
 //	Step    ◀──Event───  one server-sent event       ◀──
 //
 // A new provider is one file with a [Codec] and one line in registry.go; the
-// conformance tests then cover it.
+// conformance tests then cover it. A codec whose provider speaks OpenAI's API
+// passes bodies on; the others (anthropic, gemini, bedrock) read a chat
+// completion (chatRequest), and write the answer as the chunks of a stream
+// (chatWriter), from which the whole answer is put together too.
 //
 // # Invariants
 //
-//	I1  Encode changes only the fields that it has to: every other field of the
-//	    body goes out byte for byte, in its place.
+//	I1  Where an endpoint is the provider's own, Encode changes only the fields
+//	    that it has to: every other field of the body goes out byte for byte, in
+//	    its place. A conversion leaves out hints only; a field that the other
+//	    API has no counterpart for is refused as unsupported.
 //	I2  Usage buckets are disjoint, and their sum is what the provider counted.
 //	I3  A stream is complete only when its finish marker was seen. An event
 //	    that cannot be decoded is a failure, never skipped.
