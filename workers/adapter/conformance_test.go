@@ -25,13 +25,20 @@ func TestConformance(t *testing.T) {
 	if _, ok := Lookup("nothing"); ok {
 		t.Error("an adapter that is not there was found")
 	}
+	if Endpoints("nothing") != nil {
+		t.Error("endpoints of an adapter that is not there")
+	}
 	for _, name := range Names() {
 		c, _ := Lookup(name)
 		t.Run(name, func(t *testing.T) {
 			some := false
 			for e, body := range requests {
 				for _, stream := range []bool{false, true} {
-					some = conformEncode(t, c, Request{Endpoint: e, Body: []byte(body), Model: "up", Stream: stream}) || some
+					takes := conformEncode(t, c, Request{Endpoint: e, Body: []byte(body), Model: "up", Stream: stream})
+					if takes != slices.Contains(Endpoints(name), e) {
+						t.Errorf("%s: taken %v, listed among %s", e, takes, Endpoints(name))
+					}
+					some = some || takes
 				}
 			}
 			if !some {

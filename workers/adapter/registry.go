@@ -3,6 +3,8 @@ package adapter
 import (
 	"maps"
 	"slices"
+
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // registry is every adapter by the name that a pool gives. The simulated
@@ -20,6 +22,25 @@ var registry = map[string]Codec{
 func Lookup(name string) (Codec, bool) {
 	c, ok := registry[name]
 	return c, ok
+}
+
+// endpoints are those of the adapters that do not speak OpenAI's API.
+var endpoints = map[string][]wire.Endpoint{
+	"anthropic": {wire.ChatCompletions, wire.Messages},
+	"bedrock":   {wire.ChatCompletions},
+	"gemini":    {wire.ChatCompletions},
+}
+
+// Endpoints lists the endpoints that an adapter takes, nil for one that is not
+// there.
+func Endpoints(name string) []wire.Endpoint {
+	if _, ok := registry[name]; !ok {
+		return nil
+	}
+	if list, ok := endpoints[name]; ok {
+		return slices.Clone(list)
+	}
+	return slices.Sorted(maps.Keys(openAIPaths))
 }
 
 // Names lists every adapter, sorted.
