@@ -45,7 +45,8 @@ type Observer struct {
 	current atomic.Pointer[Snapshot]
 	news    chan struct{}
 	dirty   chan struct{}
-	folded  atomic.Uint64 // ledger sequence
+	folded  atomic.Uint64 // ledger sequence; every record's only while starts are counted
+	counts  atomic.Bool   // whether they are; the fold says so
 
 	mu    sync.Mutex
 	state *fold
@@ -67,6 +68,7 @@ func (o *Observer) Set(s Setup) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.state.set(s)
+	o.counts.Store(o.state.counting)
 	o.publish(time.Now())
 }
 
@@ -211,12 +213,16 @@ func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
 	}
 	lost := make(chan error, 1)
 	cc, err := c.Consume(func(m jetstream.Msg) {
+		if !o.counts.Load() && first(m.Headers(), wire.HeaderStatus) == string(wire.Running) {
+			return // half of all records, of which nobody needs to know
+		}
 		md, err := m.Metadata()
 		if err != nil {
 			return
 		}
 		o.mu.Lock()
 		news := o.state.record(m.Headers(), md.Timestamp.UnixNano())
+		o.counts.Store(o.state.counting)
 		o.mu.Unlock()
 		o.folded.Store(md.Sequence.Stream)
 		if news {
