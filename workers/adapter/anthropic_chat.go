@@ -11,7 +11,6 @@ type messageChat struct {
 	finished bool
 	tally    messageTally
 	counted  bool
-	held     int
 	thoughts int // thinking blocks so far
 
 	// of the block that is open: the API streams one after the other
@@ -169,7 +168,7 @@ func (s *messageChat) End() (Step, bool) { return Step{}, false }
 
 // Sum implements Stream.
 func (s *messageChat) Sum() Answer {
-	return Answer{Usage: s.tally.usage(), Reported: s.counted, Text: s.w.whole.text, Held: s.w.whole.held + 2*len(s.thinking)}
+	return Answer{Usage: s.tally.usage(), Reported: s.counted, Text: s.w.whole.text, Held: s.w.whole.held + len(s.thinking) + len(s.signature) + len(s.input)}
 }
 
 // Answer implements Stream.
