@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -211,7 +212,6 @@ func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
 	if err != nil {
 		return err
 	}
-	lost := make(chan error, 1)
 	cc, err := c.Consume(func(m jetstream.Msg) {
 		if !o.counts.Load() && first(m.Headers(), wire.HeaderStatus) == string(wire.Running) {
 			return // half of all records, of which nobody needs to know
@@ -239,9 +239,7 @@ func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
 	case <-ctx.Done():
 		return nil
 	case <-cc.Closed():
-		return fmt.Errorf("the consumer ended")
-	case err := <-lost:
-		return err
+		return errors.New("the consumer ended")
 	}
 }
 

@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/router"
@@ -119,9 +118,4 @@ func (s *Snapshot) share(free, now int64) int64 {
 		mine++
 	}
 	return mine
-}
-
-// Find is the index of a pool, -1 if there is none.
-func (s *Snapshot) Find(name string) int {
-	return slices.IndexFunc(s.Table.Pools(), func(p router.Pool) bool { return p.Name == name })
 }
