@@ -36,7 +36,7 @@ demo-real: build engine ## the same with a real model on this machine (compiles 
 	@python3 integration/real/run.py $(ARGS)
 
 test: engine ## run every test, on the real engine
-	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 25m ./...
+	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 12m ./...
 
 bench: build engine ## jobs per second of the whole path beside one JetStream hop (line "ratio N.NN"), latency, trace replay
 	bin/sluice bench $(ARGS)
