@@ -34,9 +34,12 @@ type testBroker struct {
 	sub  wire.Subjects
 	stop func()
 
-	mu     sync.Mutex
-	jobs   map[string]wire.Job // by ID, as ParseJob read them
-	script func(b *testBroker, job wire.Job)
+	mu      sync.Mutex
+	jobs    map[string]wire.Job // by ID, as ParseJob read them
+	script  func(b *testBroker, job wire.Job)
+	replays int           // requests for a replay so far
+	before  func(n int)   // called ahead of the nth
+	tear    func(int) int // how many messages of the nth are lost
 }
 
 // serverOptions are those of an embedded server without a listener.
@@ -138,6 +141,7 @@ func (b *testBroker) serve() {
 			b.t.Fatal(err)
 		}
 	}
+	b.serveReplays()
 	b.stop = func() { cc.Stop(); <-cc.Closed(); running.Wait() }
 	b.t.Cleanup(b.stop)
 }
@@ -161,6 +165,69 @@ func (b *testBroker) control(m *nats.Msg) {
 	}
 	data, _ := json.Marshal(a)
 	_ = m.Respond(data)
+}
+
+// serveReplays answers replay requests, as long as the connection lives.
+func (b *testBroker) serveReplays() {
+	b.t.Helper()
+	if _, err := b.nc.Subscribe(b.sub.Replay("*", "*"), b.replay); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// replayMost is small, so that a test reads several answers.
+const replayMost = 100
+
+// replay is the broker's, read message by message.
+func (b *testBroker) replay(m *nats.Msg) {
+	var req wire.ReplayRequest
+	if err := json.Unmarshal(m.Data, &req); err != nil {
+		b.t.Error(err)
+	}
+	b.mu.Lock()
+	b.replays++
+	n, before, tear := b.replays, b.before, b.tear
+	b.mu.Unlock()
+	if before != nil {
+		before(n)
+	}
+	lost := 0
+	if tear != nil {
+		lost = tear(n)
+	}
+	tenant, id, _ := b.sub.SplitTenantJob(m.Subject)
+	kind, subject := wire.StreamChunks, b.sub.Chunks(tenant, id)
+	if req.Of == wire.ReplayRecords {
+		kind, subject = wire.StreamLedger, b.sub.Records(tenant, id)
+	}
+	end := wire.ReplayEnd{Seq: req.After}
+	stream, err := b.js.Stream(context.Background(), b.sub.Stream(kind))
+	if err != nil {
+		end.Error = &wire.AnswerError{Code: wire.CodeUnavailable, Message: err.Error()}
+	}
+	for err == nil && !end.More {
+		var s *jetstream.RawStreamMsg
+		if s, err = stream.GetMsg(context.Background(), end.Seq+1, jetstream.WithGetMsgSubject(subject)); err != nil {
+			break
+		}
+		end.Seq = s.Sequence
+		if c, ok := parseChunk(s.Header, nil); ok && req.Of == "" && (c.Attempt < req.Attempt || c.Attempt == req.Attempt && c.Index < req.Index) {
+			continue
+		}
+		if end.Messages++; end.Messages > lost {
+			_ = b.nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: s.Header, Data: s.Data})
+		}
+		end.More = end.Messages == replayMost
+	}
+	data, _ := json.Marshal(end)
+	_ = b.nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: nats.Header{wire.HeaderMore: {strconv.FormatBool(end.More)}}, Data: data})
+}
+
+// asked is how many replays were asked for.
+func (b *testBroker) asked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.replays
 }
 
 func (b *testBroker) job(id string) (wire.Job, bool) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -67,7 +66,7 @@ const (
 
 // chunkReader is one loop over a job's chunks. Live chunks come by a plain
 // subscription; what it misses, because it came late, was slow or lost the
-// connection, is read from the stream.
+// connection, is asked for.
 type chunkReader struct {
 	h     *Handle
 	l     *listener
@@ -81,7 +80,7 @@ type chunkReader struct {
 	ended   bool   // the attempt's last chunk has been read
 	any     bool   // a chunk has been yielded
 	stopped bool   // the loop was left
-	read    uint64 // stream sequence up to which the stream has been read
+	read    uint64 // stream sequence up to which replays have read
 }
 
 // errStopped ends a read inside the reader when the loop was left.
@@ -247,11 +246,12 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 	c := r.h.c
 	var inner error
 	from, gap := r.read, false
-	err := c.readOn(ctx, c.subjects.Stream(wire.StreamChunks), c.subjects.Chunks(c.tenant, r.h.id),
-		func() uint64 { return r.read + 1 },
-		func(m jetstream.Msg, seq uint64) bool {
-			r.read = seq
-			chunk, ok := parseChunk(m.Headers(), m.Data())
+	err := c.replay(ctx, r.h.id,
+		func() wire.ReplayRequest { // with the chunk before: it may be the attempt's end
+			return wire.ReplayRequest{Attempt: r.attempt, Index: max(r.index-1, 0), After: r.read}
+		},
+		func(m *nats.Msg) bool {
+			chunk, ok := parseChunk(m.Header, m.Data)
 			if !ok {
 				return true
 			}
@@ -261,7 +261,8 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 			}
 			inner = r.give(chunk)
 			return inner == nil
-		})
+		},
+		func(seq uint64) { r.read = seq })
 	switch {
 	case inner != nil:
 		return inner

@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -51,27 +49,55 @@ func TestChunksLiveAndLate(t *testing.T) {
 	}
 }
 
-// Live chunks cost the server no consumer.
-func TestChunksLiveNeedNoConsumer(t *testing.T) {
+// Live chunks need no replay.
+func TestChunksLiveNeedNoReplay(t *testing.T) {
 	b := newBroker(t)
 	begin := make(chan struct{})
 	b.play(func(b *testBroker, job wire.Job) {
 		<-begin
 		answer("hello")(b, job)
 	})
-	c := b.dial()
-	c.js = noConsumers{c.js}
-	h := submit(t, c, streaming())
+	h := submit(t, b.dial(), streaming())
 	time.AfterFunc(50*time.Millisecond, func() { close(begin) })
-	if got, err := read(t.Context(), h, 0, 0); err != nil || got != "1.0 1.1 1.2 1.3 1.4$" {
-		t.Errorf("chunks %s, %v", got, err)
+	if got, err := read(t.Context(), h, 0, 0); err != nil || got != "1.0 1.1 1.2 1.3 1.4$" || b.asked() > 0 {
+		t.Errorf("chunks %s, %v, %d replays", got, err, b.asked())
 	}
 }
 
-type noConsumers struct{ jetstream.JetStream }
+// What is lost of an answer on its way is asked for again, not taken for a
+// chunk that is gone.
+func TestChunksTornReplay(t *testing.T) {
+	const n = 3 * replayMost
+	b := newBroker(t)
+	b.play(func(b *testBroker, job wire.Job) {
+		b.claim(job, 1)
+		for i := range n {
+			b.chunk(job, 1, i, "x", i == n-1)
+		}
+		_ = b.nc.Flush()
+		b.end(job, Succeeded, ended(1, Succeeded, ""), "", nil)
+	})
+	b.tear = func(n int) int { return n % 2 } // the first message of every other answer
+	h := submit(t, b.dial(), streaming())
+	if _, err := h.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := h.Text(t.Context()); err != nil || len(text) != n || b.asked() < 6 {
+		t.Errorf("%d of %d chunks, %v, in %d answers", len(text), n, err, b.asked())
+	}
+}
 
-func (noConsumers) CreateConsumer(context.Context, string, jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	return nil, fail(wire.CodeInternal, nil, "a consumer was made")
+// A router that comes back later answers then.
+func TestChunksWithoutARouter(t *testing.T) {
+	b := newServer(t, serverOptions(t))
+	b.streams()
+	h := b.dial().Attach("x")
+	job := wire.Job{Meta: wire.Meta{ID: "x", Tenant: "acme", Stream: true}}
+	answer("hello")(b, job)
+	time.AfterFunc(600*time.Millisecond, b.serve)
+	if text, err := h.Text(t.Context()); err != nil || text != "hello" {
+		t.Errorf("text %q, %v", text, err)
+	}
 }
 
 // retried plays two chunks of an attempt that fails, and an attempt that works.
@@ -235,29 +261,15 @@ func TestChunksStoredAfterTheRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.stop()
-	page := &pageCounter{JetStream: c.js, before: func(n int) {
+	b.before = func(n int) {
 		if n == 2 {
 			b.chunk(b.known(h), 1, 0, "late", true)
 			_ = b.nc.Flush()
 		}
-	}}
-	c.js = page
-	if got, err := read(t.Context(), h, 1, 0); err != nil || got != "1.0$" || page.n < 2 {
-		t.Errorf("%s, %v after %d looks", got, err, page.n)
 	}
-}
-
-// pageCounter calls before ahead of each read of a stream.
-type pageCounter struct {
-	jetstream.JetStream
-	n      int
-	before func(n int)
-}
-
-func (p *pageCounter) CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	p.n++
-	p.before(p.n)
-	return p.JetStream.CreateConsumer(ctx, stream, cfg)
+	if got, err := read(t.Context(), h, 1, 0); err != nil || got != "1.0$" || b.asked() < 2 {
+		t.Errorf("%s, %v after %d looks", got, err, b.asked())
+	}
 }
 
 // A reader that is far slower than the job misses nothing.

@@ -30,7 +30,6 @@ type Client struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	owned    bool // Close closes nc
-	tidy     bool // may delete its consumers, which a tenant with a key may not
 	tenant   string
 	subjects wire.Subjects
 	watch    watches
@@ -102,7 +101,7 @@ func (c *Client) connect(ctx context.Context, url string, o *options) error {
 		}
 		return e
 	}
-	c.nc, c.owned, c.tidy = nc, true, o.key == ""
+	c.nc, c.owned = nc, true
 	return nil
 }
 

@@ -2,14 +2,11 @@ package sdk
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -96,96 +93,5 @@ func (l *listener) next(ctx context.Context) (hinted bool, err error) {
 		return false, errClosed
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
-	}
-}
-
-const (
-	pageSize     = 256             // messages asked for at a time
-	pageWait     = 5 * time.Second // for one page
-	consumerIdle = 5 * time.Second // after which the server drops a reader that died
-)
-
-// page reads the messages that a stream holds of one subject, from stream
-// sequence start on, and returns when it has given the last of them to each.
-// It stops early when each returns false. It uses a consumer of its own that
-// lives as long as the call.
-func (c *Client) page(ctx context.Context, stream, subject string, start uint64, each func(m jetstream.Msg, seq uint64) bool) error {
-	name := rand.Text()
-	try, done := c.guard(ctx, "$JS.API.CONSUMER.CREATE."+stream+"."+name+"."+subject)
-	defer done()
-	cfg := jetstream.ConsumerConfig{
-		Name: name, FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: consumerIdle,
-	}
-	if start > 1 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, start
-	}
-	cons, err := c.js.CreateConsumer(try, stream, cfg)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", subject, cause(try, err))
-	}
-	if c.tidy { // nobody waits for the answer: the server drops the consumer by itself too
-		defer func() { _ = c.nc.Publish("$JS.API.CONSUMER.DELETE."+stream+"."+name, nil) }()
-	}
-	for pending := cons.CachedInfo().NumPending; pending > 0; {
-		want := min(pending, pageSize)
-		got, more, err := fetch(ctx, cons, int(want), each)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", subject, err)
-		}
-		if !more || got == 0 { // got none: what was pending has gone by age
-			return nil
-		}
-		pending -= got
-	}
-	return nil
-}
-
-// fetch gives up to want messages to each; more is false once each was.
-func fetch(ctx context.Context, cons jetstream.Consumer, want int, each func(m jetstream.Msg, seq uint64) bool) (got uint64, more bool, err error) {
-	try, cancel := context.WithTimeout(ctx, pageWait)
-	defer cancel()
-	batch, err := cons.Fetch(want, jetstream.FetchContext(try))
-	if err != nil {
-		return 0, false, err
-	}
-	for m := range batch.Messages() {
-		got++
-		meta, err := m.Metadata()
-		if err != nil {
-			return got, false, err
-		}
-		if !each(m, meta.Sequence.Stream) {
-			return got, false, nil
-		}
-	}
-	if ctx.Err() != nil {
-		return got, false, context.Cause(ctx)
-	}
-	return got, true, batch.Error()
-}
-
-// readOn repeats page while it fails for want of an answer, from where next
-// says. A stream that is missing may be about to be made: it gets missingWait.
-func (c *Client) readOn(ctx context.Context, stream, subject string, next func() uint64, each func(m jetstream.Msg, seq uint64) bool) error {
-	const pause, missingWait = 250 * time.Millisecond, 5 * time.Second
-	var missing time.Duration
-	for {
-		err := c.page(ctx, stream, subject, next(), each)
-		if err == nil {
-			return nil
-		}
-		if e := permanent(ctx, err); e != nil {
-			return e
-		}
-		var api *jetstream.APIError
-		if errors.As(err, &api) {
-			if missing += pause; missing > missingWait {
-				return classify(err)
-			}
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
 	}
 }

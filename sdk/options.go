@@ -42,9 +42,7 @@ func WithName(name string) Option { return func(o *options) { o.name = name } }
 
 // WithConn makes the client use an existing connection instead of opening
 // one: the URL must then be "", and WithKey, WithName and WithNATS do nothing.
-// The caller keeps owning conn: Close leaves it open. Where the broker has
-// tenants configured, conn needs the inbox prefix _INBOX_<tenant>, which a
-// connection of Dial's own has by itself.
+// The caller keeps owning conn: Close leaves it open.
 func WithConn(conn *nats.Conn) Option { return func(o *options) { o.conn = conn } }
 
 // WithNATS adds options for the connection that Dial opens, after the SDK's
@@ -78,7 +76,7 @@ func resolve(opts []Option) (options, error) {
 }
 
 // connectOptions are the SDK's own options for a connection of its own: it
-// reconnects for ever, and its replies arrive below the tenant's own inbox.
+// reconnects for ever.
 func (o *options) connectOptions(timeout time.Duration, onError nats.ErrHandler) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(o.name),
@@ -86,7 +84,6 @@ func (o *options) connectOptions(timeout time.Duration, onError nats.ErrHandler)
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
-		nats.CustomInboxPrefix("_INBOX_" + o.tenant),
 		nats.ErrorHandler(onError),
 	}
 	if o.key != "" {

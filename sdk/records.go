@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -68,18 +68,18 @@ func (r *recordReader) follow(ctx context.Context) error {
 func (r *recordReader) catchUp(ctx context.Context) error {
 	c := r.h.c
 	var inner error
-	err := c.readOn(ctx, c.subjects.Stream(wire.StreamLedger), c.subjects.Records(c.tenant, r.h.id),
-		func() uint64 { return r.read + 1 },
-		func(m jetstream.Msg, seq uint64) bool {
-			record, err := wire.DecodeRecord(m.Headers(), m.Data())
+	err := c.replay(ctx, r.h.id,
+		func() wire.ReplayRequest { return wire.ReplayRequest{Of: wire.ReplayRecords, After: r.read} },
+		func(m *nats.Msg) bool {
+			record, err := wire.DecodeRecord(m.Header, m.Data)
 			if err != nil {
 				inner = fail(wire.CodeInternal, err, "%v", err)
 				return false
 			}
-			r.read = seq
 			r.done = !r.yield(record, nil) || record.Status.Terminal()
 			return !r.done
-		})
+		},
+		func(seq uint64) { r.read = seq })
 	if inner != nil {
 		return inner
 	}

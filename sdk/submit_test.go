@@ -151,19 +151,14 @@ func TestSubmitBacklogFull(t *testing.T) {
 // tenants gives them.
 func tenants(o *server.Options) *server.Options {
 	s := wire.Subjects{}
-	ledger, chunks := s.Stream(wire.StreamLedger), s.Stream(wire.StreamChunks)
 	o.Users = []*server.User{
 		{Username: "broker", Password: "secret"},
 		{Username: "acme", Password: "key", Permissions: &server.Permissions{
 			Publish: &server.SubjectPermission{Allow: []string{
-				s.Jobs("acme", ">"), s.Status("acme", "*"), s.Cancel("acme", "*"),
-				"$JS.API.DIRECT.GET." + ledger + "." + s.Records("acme", "*"),
-				"$JS.API.CONSUMER.CREATE." + chunks + ".*." + s.Chunks("acme", "*"),
-				"$JS.API.CONSUMER.CREATE." + ledger + ".*." + s.Records("acme", "*"),
-				"$JS.API.CONSUMER.MSG.NEXT." + chunks + ".*",
-				"$JS.API.CONSUMER.MSG.NEXT." + ledger + ".*",
+				s.Jobs("acme", ">"), s.Status("acme", "*"), s.Cancel("acme", "*"), s.Replay("acme", "*"),
+				"$JS.API.DIRECT.GET." + s.Stream(wire.StreamLedger) + "." + s.Records("acme", "*"),
 			}},
-			Subscribe: &server.SubjectPermission{Allow: []string{s.Records("acme", "*"), s.Chunks("acme", "*"), "_INBOX_acme.>"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{s.Records("acme", "*"), s.Chunks("acme", "*"), "_INBOX.>"}},
 		}},
 	}
 	return o

@@ -75,6 +75,9 @@ func New(cfg Config) *Service { return &Service{cfg: cfg, busy: make(chan struct
 // queueGroup shares the requests among all processes that answer.
 const queueGroup = "sluice"
 
+// subjectFault refuses a request about no job.
+const subjectFault = "the subject must end in .<tenant>.<job>, both [A-Za-z0-9_-]{1,64}"
+
 // Run answers until ctx ends, finishes the requests under way and returns.
 func (s *Service) Run(ctx context.Context) error {
 	sub := s.cfg.Subjects
@@ -88,7 +91,7 @@ func (s *Service) Run(ctx context.Context) error {
 			s.serve(ctx, m, func(ctx context.Context) any {
 				tenant, job, ok := sub.SplitTenantJob(m.Subject)
 				if !ok || !wire.ValidName(tenant) || !wire.ValidName(job) {
-					return failure(tenant, job, wire.CodeInvalidSubject, "the subject must end in .<tenant>.<job>, both [A-Za-z0-9_-]{1,64}")
+					return failure(tenant, job, wire.CodeInvalidSubject, subjectFault)
 				}
 				return h(ctx, tenant, job, m.Data)
 			})
@@ -98,14 +101,20 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		subs = append(subs, x)
 	}
-	x, err := s.cfg.JS.Conn().QueueSubscribe(sub.Admin(">"), queueGroup, func(m *nats.Msg) {
-		s.serve(ctx, m, func(ctx context.Context) any { return s.admin(ctx, m) })
-	})
-	if err != nil {
-		return fmt.Errorf("control: %w", err)
+	for subject, h := range map[string]func(context.Context, *nats.Msg) any{
+		sub.Admin(">"):       s.admin,
+		sub.Replay("*", "*"): s.replay,
+	} {
+		x, err := s.cfg.JS.Conn().QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
+			s.serve(ctx, m, func(ctx context.Context) any { return h(ctx, m) })
+		})
+		if err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		subs = append(subs, x)
 	}
 	<-ctx.Done()
-	for _, x := range append(subs, x) {
+	for _, x := range subs {
 		_ = x.Unsubscribe() // the connection may be gone, which is as good
 	}
 	s.jobs.Wait()
@@ -123,7 +132,11 @@ func (s *Service) serve(ctx context.Context, m *nats.Msg, f func(context.Context
 		defer func() { <-s.busy }()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		b, err := json.Marshal(f(ctx))
+		answer := f(ctx)
+		if answer == nil { // it has been given
+			return
+		}
+		b, err := json.Marshal(answer)
 		if err != nil {
 			s.cfg.Logger.Error("answer cannot be encoded", "subject", m.Subject, "err", err)
 			return
@@ -135,6 +148,14 @@ func (s *Service) serve(ctx context.Context, m *nats.Msg, f func(context.Context
 			s.cfg.Logger.Debug("answer not sent", "subject", m.Subject, "err", err)
 		}
 	})
+}
+
+// replay answers by itself, with any number of messages.
+func (s *Service) replay(ctx context.Context, m *nats.Msg) any {
+	if err := Replay(ctx, s.cfg.JS.Conn(), s.cfg.Subjects, m); err != nil {
+		s.cfg.Logger.Debug("replay not sent", "subject", m.Subject, "err", err)
+	}
+	return nil
 }
 
 func failure(tenant, job string, code wire.Code, msg string) *wire.Answer {

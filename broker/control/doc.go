@@ -13,4 +13,8 @@
 //	                         to the workers; the one that runs the job stops
 //	                         its provider call and writes the terminal record
 //	terminal               → nothing: the answer says how it ended
+//
+// Replay sends what is stored of a job, its chunks or its records, from any
+// place on, in bounded answers: it is how everyone reads what they did not
+// hear live, since tenants have no consumers.
 package control

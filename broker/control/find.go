@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -120,57 +119,14 @@ const (
 )
 
 // scan reads the stream's messages on a subject from a sequence on until match
-// returns something. It uses the server's batched direct get, since a work queue
-// takes no second consumer.
+// returns something.
 func (s *Service) scan(ctx context.Context, stream, subject string, from uint64, match func(*nats.Msg, uint64, time.Time) *wire.Meta) (*wire.Meta, error) {
-	nc := s.cfg.JS.Conn()
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	for next := max(from, 1); ; {
-		req, err := json.Marshal(map[string]any{"seq": next, "next_by_subj": subject, "batch": scanBatch, "max_bytes": scanBytes})
-		if err != nil {
-			return nil, err
-		}
-		if err := nc.PublishRequest(directGet+stream, inbox, req); err != nil {
-			return nil, err
-		}
-		m, last, more, err := readBatch(ctx, sub, match)
-		if m != nil || err != nil || !more {
-			return m, err
-		}
-		next = last + 1
-	}
-}
-
-// readBatch reads one answer to its end marker.
-func readBatch(ctx context.Context, sub *nats.Subscription, match func(*nats.Msg, uint64, time.Time) *wire.Meta) (found *wire.Meta, last uint64, more bool, err error) {
-	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, 0, false, fmt.Errorf("search in the queues: %w", err)
-		}
-		if !stored(msg) {
-			switch status := msg.Header.Get(directStatus); status {
-			case "204": // end of this batch
-				n, _ := strconv.Atoi(msg.Header.Get(directPending))
-				return found, last, n > 0 && last > 0, nil
-			case "404":
-				return found, last, false, nil
-			default:
-				return nil, 0, false, fmt.Errorf("search in the queues: server says %s %s", status, msg.Header.Get("Description"))
-			}
-		}
-		seq, err := strconv.ParseUint(said(msg, directSequence), 10, 64)
-		if err != nil {
-			continue
-		}
-		last = seq
+	var found *wire.Meta
+	w := walk{nc: s.cfg.JS.Conn(), stream: stream, subject: subject, from: from, batch: scanBatch, bytes: scanBytes}
+	_, err := w.run(ctx, func(m *nats.Msg, seq uint64) {
 		if found == nil {
-			found = match(msg, seq, storedAt(msg))
+			found = match(m, seq, storedAt(m))
 		}
-	}
+	}, func() bool { return found != nil })
+	return found, err
 }

@@ -35,6 +35,7 @@ type Config struct {
 // Dispatcher assigns jobs to pools. Make one with New, start it with Run.
 type Dispatcher struct {
 	cfg   Config
+	pub   *ledger.Publisher
 	table atomic.Pointer[router.Table]
 	tiers atomic.Pointer[map[string]string] // by tenant
 
@@ -62,7 +63,7 @@ type sending struct {
 	it     *item
 	pool   int
 	table  *router.Table
-	future jetstream.PubAckFuture
+	future *ledger.Future
 }
 
 type outcome struct {
@@ -83,6 +84,7 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 	}
 	d := &Dispatcher{
 		cfg:     cfg,
+		pub:     ledger.NewPublisher(cfg.JS.Conn()),
 		arrived: make(chan *item, 256),
 		acked:   make(chan outcome, maxSending),
 		sent:    make(chan sending, maxSending),
@@ -146,14 +148,15 @@ func (d *Dispatcher) ack() {
 	for s := range d.sent {
 		o := outcome{it: s.it, pool: s.pool, table: s.table}
 		select {
-		case a := <-s.future.Ok():
-			o.seq = a.Sequence
-			if s.pool != parked {
-				d.placed.Add(1)
+		case <-s.future.Done():
+			if o.seq, o.err = s.future.Result(); o.err == nil {
+				if s.pool != parked {
+					d.placed.Add(1)
+				}
+				d.done(s.it)
 			}
-			d.done(s.it)
-		case o.err = <-s.future.Err():
 		case <-time.After(sendTimeout):
+			s.future.Forget()
 			// Stored or not, nobody knows. Left alone the job comes again after
 			// the ack wait, and a second work message is harmless.
 			o.err = errNoAck
@@ -191,9 +194,9 @@ func (d *Dispatcher) giveBack(it *item, after time.Duration) {
 }
 
 // publish sends the work message for a decision.
-func (d *Dispatcher) publish(it *item, a *wire.Attempt) (jetstream.PubAckFuture, error) {
+func (d *Dispatcher) publish(it *item, a *wire.Attempt) (*ledger.Future, error) {
 	asg := it.asg
 	asg.Attempt = a
 	h := wire.EncodeAssignment(&asg)
-	return d.cfg.JS.PublishMsgAsync(&nats.Msg{Subject: d.cfg.Subjects.Work(a.Pool), Header: h, Data: it.msg.Data()})
+	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Work(a.Pool), Header: h, Data: it.msg.Data()})
 }

@@ -54,9 +54,26 @@ const (
 	fetchWait = 5 * time.Second
 )
 
-// intake fetches jobs of one source until ctx ends.
+// intake fetches jobs of one source until ctx ends, and makes its queue anew
+// when it is gone (package reconcile removes one that forgets messages).
 func (d *Dispatcher) intake(ctx context.Context, src *source) {
-	d.intakeUntil(ctx, src, fetchWait, func() bool { return false })
+	for ctx.Err() == nil {
+		d.intakeUntil(ctx, src, fetchWait, func() bool { return false })
+		for ctx.Err() == nil {
+			s, err := src.Renew(ctx, d.cfg.JS)
+			if err == nil {
+				src.Source = s
+				break
+			}
+			d.cfg.Logger.Warn("queue of jobs is gone and cannot be made yet, trying again", "class", src.Class, "err", err)
+			_ = ledger.Pause(ctx, time.Second) // ends with ctx, as the loop does
+		}
+	}
+}
+
+// gone reports whether a pull failed because its consumer does not exist.
+func gone(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDeleted)
 }
 
 // intakeUntil fetches jobs of one source until ctx ends, or until a pull of
@@ -75,7 +92,7 @@ func (d *Dispatcher) intakeUntil(ctx context.Context, src *source, wait time.Dur
 		switch {
 		case ctx.Err() != nil:
 			return false
-		case src.lot && (errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDeleted)):
+		case gone(err):
 			return false
 		case got == 0 && empty():
 			return true

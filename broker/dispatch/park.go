@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -119,10 +118,10 @@ func (l *loop) leave() {
 // parked stands for the backlog in the place of a pool's index.
 const parked = -1
 
-func (d *Dispatcher) publishParked(it *item) (jetstream.PubAckFuture, error) {
+func (d *Dispatcher) publishParked(it *item) (*ledger.Future, error) {
 	h := wire.EncodeAssignment(&it.asg)
 	m := &it.asg.Meta
-	return d.cfg.JS.PublishMsgAsync(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, m.Route), Header: h, Data: it.msg.Data()})
+	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, m.Route), Header: h, Data: it.msg.Data()})
 }
 
 // lotIdle is how long a lot must bring nothing before it is looked at whether

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -100,7 +101,7 @@ func (b *broker) stop() {
 func (b *broker) serve() {
 	b.t.Helper()
 	cons, err := b.js.CreateOrUpdateConsumer(b.t.Context(), b.sub.Stream(wire.StreamJobs),
-		jetstream.ConsumerConfig{Durable: "broker", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1})
+		jetstream.ConsumerConfig{Durable: "broker", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, FilterSubjects: b.jobSubjects()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -117,6 +118,9 @@ func (b *broker) serve() {
 		if _, err := b.nc.Subscribe(filter, b.control); err != nil {
 			b.t.Fatal(err)
 		}
+	}
+	if _, err := b.nc.Subscribe(b.sub.Replay("*", "*"), func(m *nats.Msg) { _ = control.Replay(context.Background(), b.nc, b.sub, m) }); err != nil {
+		b.t.Fatal(err)
 	}
 	b.later(func() { close(b.done); cc.Stop(); <-cc.Closed(); running.Wait() })
 }
@@ -339,4 +343,14 @@ func sse(data ...string) string {
 		b.WriteString("data: " + d + "\n\n")
 	}
 	return b.String()
+}
+
+// jobSubjects are where jobs are submitted: the stream also holds a message
+// that nobody takes.
+func (b *broker) jobSubjects() []string {
+	var out []string
+	for _, c := range wire.Classes() {
+		out = append(out, b.sub.Jobs("*", c))
+	}
+	return out
 }

@@ -1,52 +1,109 @@
 package natsd
 
 import (
-	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// authorize adds the tenants as users, and one for our own parts, whose
-// generated password it returns. Without tenants it does nothing.
-func authorize(o *server.Options, cfg Config) (string, error) {
-	if len(cfg.Tenants) == 0 {
-		return "", nil
+// internalUser is how our own parts log in when there are tenants.
+const internalUser = "$sluice"
+
+// loginWait is how long a client that comes early waits for the accounts.
+const loginWait = time.Second
+
+// logins says who may come in, and into which account. It implements the
+// server's own interface for that, so that tenants come and go without the
+// server's configuration being loaded anew, which would take everybody's
+// imports away for a moment.
+type logins struct {
+	subjects wire.Subjects
+	ready    chan struct{} // closed once users is set
+
+	mu    sync.RWMutex
+	users map[string]login
+}
+
+// login is one user. It holds a hash of the key, not the key.
+type login struct {
+	hash [sha256.Size]byte
+	user *server.User
+}
+
+func newLogin(key string, account *server.Account, p *server.Permissions) login {
+	return login{hash: sha256.Sum256([]byte(key)), user: &server.User{Account: account, Permissions: p}}
+}
+
+// Check lets a client in, or not. The read lock is held until the client
+// belongs to its account: who replaces users then sees it there.
+func (l *logins) Check(c server.ClientAuthentication) bool {
+	select {
+	case <-l.ready:
+	case <-time.After(loginWait):
+		return false
 	}
-	password := rand.Text()
-	o.Users = []*server.User{{Username: internalUser, Password: password}}
-	for _, t := range cfg.Tenants {
-		if t.Key == "" {
-			return "", fmt.Errorf("tenant %s: %w", t.Name, errNoKey)
+	o := c.GetOpts()
+	hash := sha256.Sum256([]byte(o.Password))
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	u, known := l.users[o.Username]
+	if subtle.ConstantTimeCompare(hash[:], u.hash[:]) != 1 || !known {
+		return false
+	}
+	c.RegisterUser(u.user)
+	return true
+}
+
+// replace makes the tenants those of list, and disconnects every client that
+// could not log in as it did any more (I3).
+func (l *logins) replace(srv *server.Server, password string, list []Tenant) error {
+	users := map[string]login{internalUser: newLogin(password, srv.GlobalAccount(), nil)}
+	for _, t := range list {
+		switch {
+		case !wire.ValidName(t.Name):
+			return fmt.Errorf("tenant %.80q must match [A-Za-z0-9_-]{1,64}", t.Name)
+		case t.Key == "":
+			return fmt.Errorf("tenant %s: %w", t.Name, errNoKey)
 		}
-		o.Users = append(o.Users, &server.User{Username: t.Name, Password: t.Key, Permissions: permissions(cfg.Subjects, t.Name)})
+		if _, twice := users[t.Name]; twice {
+			return fmt.Errorf("tenant %s is there twice", t.Name)
+		}
+		a, err := account(srv, l.subjects, t.Name)
+		if err != nil {
+			return fmt.Errorf("tenant %s: %w", t.Name, err)
+		}
+		users[t.Name] = newLogin(t.Key, a, permissions(l.subjects, t.Name))
 	}
-	return password, nil
+	l.mu.Lock()
+	old := l.users
+	l.users = users
+	l.mu.Unlock()
+	for name, was := range old {
+		if users[name].hash != was.hash {
+			disconnect(srv, name)
+		}
+	}
+	return nil
 }
 
-// permissions are a tenant's: its own jobs, status, cancel, records and
-// chunks. The inbox is its own too (client option: inbox prefix
-// `_INBOX_<tenant>`), since a shared one would show other tenants' replies.
-func permissions(s wire.Subjects, tenant string) *server.Permissions {
-	ledger, chunks := s.Stream(wire.StreamLedger), s.Stream(wire.StreamChunks)
-	return &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{
-			s.Jobs(tenant, ">"), s.Status(tenant, "*"), s.Cancel(tenant, "*"),
-			"$JS.API.DIRECT.GET." + ledger + "." + s.Records(tenant, "*"),
-			"$JS.API.DIRECT.GET." + chunks + "." + s.Chunks(tenant, "*"),
-			"$JS.API.CONSUMER.CREATE." + chunks + ".*." + s.Chunks(tenant, "*"),
-			"$JS.API.CONSUMER.CREATE." + ledger + ".*." + s.Records(tenant, "*"),
-			"$JS.API.CONSUMER.MSG.NEXT." + chunks + ".*",
-			"$JS.API.CONSUMER.MSG.NEXT." + ledger + ".*",
-			"$JS.API.STREAM.INFO." + ledger, "$JS.API.STREAM.INFO." + chunks, "$JS.API.INFO",
-		}},
-		Subscribe: &server.SubjectPermission{Allow: []string{
-			s.Records(tenant, "*"), s.Chunks(tenant, "*"), InboxPrefix(tenant) + ".>",
-		}},
+// disconnect ends all connections of a tenant.
+func disconnect(srv *server.Server, tenant string) {
+	const most = 1000
+	for range most { // each look shows a part of many
+		z, err := srv.Connz(&server.ConnzOptions{Account: tenant})
+		if err != nil || len(z.Conns) == 0 {
+			return
+		}
+		for _, c := range z.Conns {
+			_ = srv.DisconnectClientByID(c.Cid) // fails for one that has left
+		}
 	}
 }
 
-// InboxPrefix is the inbox prefix that a tenant's NATS clients must use when
-// tenants are configured.
-func InboxPrefix(tenant string) string { return "_INBOX_" + tenant }
+var errNoKey = errors.New("a tenant without a key cannot log in to NATS")

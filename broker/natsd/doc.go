@@ -3,6 +3,23 @@
 // It is the only package that imports the server.
 //
 // Without tenants there is one open account on loopback. With tenants each of
-// them is a NATS user (name and key) who may publish its own jobs, ask for and
-// cancel its own jobs, and read its own records and chunks, and nothing else.
+// them is a NATS user (name and key) in an account of its own:
+//
+//	$G      streams, JetStream, our own parts (user $sluice, whose password
+//	        lies in <data_dir>/nats.password, for administration)
+//	acme    nothing, but for what $G exports to this account alone: services
+//	        to submit, ask, cancel, replay and read the last message of its
+//	        own subjects, and its own records and chunks as they are published
+//
+// Tenants change while the server runs. $G holds the streams in either mode,
+// so the same data serves both.
+//
+// Invariants:
+//
+//	I1  What a tenant sends reaches $G on its own services only, and names its
+//	    target in the subject: nothing of JetStream is exported that takes a
+//	    subject, a stream or a consumer from the message.
+//	I2  An answer leaves $G to whoever asked, in its own account, wherever the
+//	    reply subject points.
+//	I3  No client stays connected with a key that would not let it in now.
 package natsd

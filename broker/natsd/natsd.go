@@ -1,12 +1,16 @@
 package natsd
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -25,16 +29,14 @@ type Config struct {
 	Logger     *slog.Logger // the server's warnings and errors; nil: dropped
 }
 
-// Tenant is a NATS user.
+// Tenant is a NATS user with an account of its own.
 type Tenant struct{ Name, Key string }
-
-// internalUser is how our own parts log in when there are tenants.
-const internalUser = "$sluice"
 
 // Server is a running embedded nats-server.
 type Server struct {
 	srv      *server.Server
-	password string
+	logins   *logins // nil: open
+	password string  // of internalUser
 }
 
 // readyTimeout bounds how long a start may take; large streams need to be
@@ -43,14 +45,23 @@ const readyTimeout = 60 * time.Second
 
 // Start runs the server and returns when it accepts connections.
 func Start(cfg Config) (*Server, error) {
-	opts, password, err := options(cfg)
+	opts, err := options(cfg)
 	if err != nil {
 		return nil, err
+	}
+	s := &Server{}
+	if len(cfg.Tenants) > 0 {
+		if s.password, err = password(cfg.DataDir); err != nil {
+			return nil, err
+		}
+		s.logins = &logins{subjects: cfg.Subjects, ready: make(chan struct{})}
+		opts.CustomClientAuthentication = s.logins
 	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS: %w", err)
 	}
+	s.srv = srv
 	if cfg.Logger != nil {
 		srv.SetLoggerV2(&logger{log: cfg.Logger.With("part", "nats")}, false, false, false)
 	}
@@ -63,10 +74,58 @@ func Start(cfg Config) (*Server, error) {
 		srv.Shutdown()
 		return nil, fmt.Errorf("embedded NATS: JetStream could not start in %s: is the folder writable?", opts.StoreDir)
 	}
-	return &Server{srv: srv, password: password}, nil
+	if s.logins != nil {
+		// The server must run before it takes accounts, and JetStream start
+		// while ours is the only one, which it then belongs to by default.
+		if err := s.logins.replace(srv, s.password, cfg.Tenants); err != nil {
+			s.Stop()
+			return nil, fmt.Errorf("embedded NATS: %w", err)
+		}
+		close(s.logins.ready)
+	}
+	return s, nil
 }
 
-func options(cfg Config) (*server.Options, string, error) {
+// SetTenants replaces the tenants of a running server. Clients of a tenant
+// that is gone, or has another key now, are disconnected; nobody else notices.
+// A server without tenants does not get any that way, nor does it lose all.
+func (s *Server) SetTenants(list []Tenant) error {
+	if (s.logins == nil) != (len(list) == 0) {
+		return errMode
+	}
+	if s.logins == nil {
+		return nil
+	}
+	return s.logins.replace(s.srv, s.password, list)
+}
+
+var errMode = errors.New("NATS asks for keys, or not, from its start on: restart it to change that")
+
+// PasswordFile is where in the data directory our own user's password lies,
+// for whoever may read it to administrate.
+const PasswordFile = "nats.password"
+
+// password is our own user's: made once, and readable by its owner only.
+func password(dir string) (string, error) {
+	path := filepath.Join(dir, PasswordFile)
+	b, err := os.ReadFile(path)
+	if p := strings.TrimSpace(string(b)); err == nil && p != "" {
+		return p, os.Chmod(path, 0o600)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("embedded NATS: password of its own user: %w", err)
+	}
+	p := rand.Text()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("embedded NATS: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(p+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("embedded NATS: password of its own user: %w", err)
+	}
+	return p, os.Chmod(path, 0o600) // it may have been there, empty
+}
+
+func options(cfg Config) (*server.Options, error) {
 	o := &server.Options{
 		ServerName: cfg.ServerName, JetStream: true, StoreDir: filepath.Join(cfg.DataDir, "nats"),
 		SyncInterval: cfg.Sync, SyncAlways: cfg.Sync == 0, MaxPayload: wire.MaxPayload, MaxPending: 256 << 20,
@@ -82,25 +141,24 @@ func options(cfg Config) (*server.Options, string, error) {
 	if cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(cfg.Listen)
 		if err != nil {
-			return nil, "", fmt.Errorf("embedded NATS: listen address %q: %w", cfg.Listen, err)
+			return nil, fmt.Errorf("embedded NATS: listen address %q: %w", cfg.Listen, err)
 		}
 		p, err := strconv.Atoi(port)
 		if err != nil {
-			return nil, "", fmt.Errorf("embedded NATS: listen port %q is not a number", port)
+			return nil, fmt.Errorf("embedded NATS: listen port %q is not a number", port)
 		}
 		if p == 0 {
 			p = server.RANDOM_PORT
 		}
 		// The server itself ends the process when it cannot listen.
 		if probe, err := net.Listen("tcp", cfg.Listen); err != nil {
-			return nil, "", fmt.Errorf("embedded NATS: cannot listen on %s: %w; stop what holds the port, or set nats.embedded.listen", cfg.Listen, err)
+			return nil, fmt.Errorf("embedded NATS: cannot listen on %s: %w; stop what holds the port, or set nats.embedded.listen", cfg.Listen, err)
 		} else if err := probe.Close(); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		o.DontListen, o.Host, o.Port = false, host, p
 	}
-	password, err := authorize(o, cfg)
-	return o, password, err
+	return o, nil
 }
 
 // Connect opens an in-process connection for one of our own parts.
@@ -135,5 +193,3 @@ func (l *logger) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(form
 func (l *logger) Fatalf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
 func (l *logger) Debugf(string, ...any)           {}
 func (l *logger) Tracef(string, ...any)           {}
-
-var errNoKey = errors.New("a tenant without a key cannot log in to NATS")

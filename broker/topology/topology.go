@@ -147,6 +147,17 @@ type Source struct {
 	Consumer jetstream.Consumer
 }
 
+// Renew makes the source's consumer again if it is gone.
+func (s Source) Renew(ctx context.Context, js jetstream.JetStream) (Source, error) {
+	info := s.Consumer.CachedInfo()
+	c, err := js.CreateOrUpdateConsumer(ctx, info.Stream, routerConsumer(info.Name, info.Config.FilterSubject))
+	if err != nil {
+		return s, fmt.Errorf("consumer %s: %w", info.Name, err)
+	}
+	s.Consumer = c
+	return s, nil
+}
+
 // Sources creates the routers' consumers, the most urgent class first, and for
 // each class what was requeued before what is new.
 func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]Source, error) {

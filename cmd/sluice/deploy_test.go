@@ -117,7 +117,7 @@ func TestDeployNATS(t *testing.T) {
 	if _, err := acme.Submit(t.Context(), sdk.Job{Request: sdk.Prompt("chat", "hello")}); err != nil {
 		t.Errorf("a tenant's own job: %v", err)
 	}
-	if err := acme.Conn().PublishMsg(&nats.Msg{Subject: wire.Subjects{}.Jobs("globex", wire.Batch), Reply: "_INBOX_acme.x"}); err != nil {
+	if err := acme.Conn().PublishMsg(&nats.Msg{Subject: wire.Subjects{}.Jobs("globex", wire.Batch), Reply: "_INBOX.x"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := acme.Conn().Flush(); err != nil {

@@ -42,3 +42,28 @@ type Step struct {
 	Worker   string    `json:"worker,omitempty"`
 	Decision *Decision `json:"decision,omitempty"`
 }
+
+// ReplayRequest is the JSON of a replay request: what is stored of a job, from
+// a place on. The zero value asks for all chunks from the first that is kept.
+type ReplayRequest struct {
+	Of      string `json:"of,omitempty"`      // ReplayChunks (the default) or ReplayRecords
+	Attempt int    `json:"attempt,omitempty"` // chunks of this attempt from Index on, and of the attempts after it
+	Index   int    `json:"index,omitempty"`
+	After   uint64 `json:"after,omitempty"` // Seq of an earlier answer, to go on behind it
+}
+
+// What a replay can be of.
+const (
+	ReplayChunks  = "chunks"
+	ReplayRecords = "records"
+)
+
+// ReplayEnd is the JSON of the last message of a replay, its end marker, which
+// has the header Sluice-More. The messages before it are as they were stored:
+// chunks have the header Sluice-Attempt, records have Sluice-Status.
+type ReplayEnd struct {
+	More     bool         `json:"more"`     // ask again with After to go on
+	Messages int          `json:"messages"` // were sent before this one: fewer heard, some were lost
+	Seq      uint64       `json:"seq"`      // stream sequence up to which was read
+	Error    *AnswerError `json:"error,omitempty"`
+}

@@ -33,6 +33,7 @@ const (
 
 	HeaderIndex = "Sluice-Index"
 	HeaderEnd   = "Sluice-End"
+	HeaderMore  = "Sluice-More" // on the end marker of a replay
 )
 
 // Headers between Sluice's own parts. ParseJob never reads them (I2); they

@@ -60,6 +60,9 @@ func (s Subjects) Status(tenant, job string) string { return s.join("status", te
 // Cancel is the request subject that cancels a job.
 func (s Subjects) Cancel(tenant, job string) string { return s.join("cancel", tenant, job) }
 
+// Replay is the request subject for a job's stored chunks or records.
+func (s Subjects) Replay(tenant, job string) string { return s.join("replay", tenant, job) }
+
 // Work is the queue of one pool.
 func (s Subjects) Work(pool string) string { return s.join("work", Token(pool)) }
 
@@ -98,7 +101,7 @@ const (
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,
-// cancel, sched, dead or abort subject; ok is false for any other shape.
+// cancel, replay, sched, dead or abort subject; ok is false for any other shape.
 func (s Subjects) SplitTenantJob(subject string) (tenant, job string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".")
 	if !ok {

@@ -231,7 +231,7 @@ func TestDoctorOnARunningBroker(t *testing.T) {
 		t.Errorf("status %d", r.code)
 	}
 	wants(t, r.out, "ok    configuration ", ": 4 pools, 4 routes", "warn  configuration no ClickHouse", "ok    data directory", "ok    nats",
-		"ok    router", "ok    streams       SLUICE_JOBS 0", "every one of the 4 pools has a worker", "unknown: free/x", "→ give them a price")
+		"ok    router", "ok    streams       SLUICE_JOBS 1", "every one of the 4 pools has a worker", "unknown: free/x", "→ give them a price")
 	var report struct {
 		Healthy bool
 		Checks  []finding
