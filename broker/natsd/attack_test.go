@@ -355,7 +355,7 @@ func TestHostileHeaders(t *testing.T) {
 // The headers are hostile on a stream that heeds them.
 func TestHostileHeadersAreNoticed(t *testing.T) {
 	for name, loosen := range map[string]func(*jetstream.StreamConfig){
-		"Nats-Rollup":   func(c *jetstream.StreamConfig) { c.AllowRollup = true },
+		"Nats-Rollup": func(c *jetstream.StreamConfig) { c.AllowRollup = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := flat(t)
