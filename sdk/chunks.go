@@ -283,6 +283,9 @@ func (r *chunkReader) finish(ctx context.Context, last stored) error {
 		}
 	}
 	attempts := last.Entry.Progress.Attempts
+	if err := r.awaitLive(ctx, attempts); err != nil {
+		return err
+	}
 	for wait, try := gapFirst, 0; try < gapTries && !r.complete(attempts); wait, try = wait*2, try+1 {
 		if err := r.catchUp(ctx); err != nil {
 			return err
@@ -300,6 +303,29 @@ func (r *chunkReader) finish(ctx context.Context, last stored) error {
 	}
 	if r.any && !r.complete(attempts) {
 		return r.truncated()
+	}
+	return nil
+}
+
+// awaitLive takes the live chunks that a record overtook on its way: the two
+// come by subscriptions of their own.
+func (r *chunkReader) awaitLive(ctx context.Context, attempts int) error {
+	if !r.any || r.attempt != attempts {
+		return nil // not a reader of this attempt's live chunks
+	}
+	grace := time.NewTimer(gapFirst)
+	defer grace.Stop()
+	for !r.complete(attempts) {
+		select {
+		case m := <-r.live:
+			if err := r.takeLive(ctx, m); err != nil {
+				return err
+			}
+		case <-grace.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	return nil
 }

@@ -51,17 +51,17 @@ func TestChunksLiveAndLate(t *testing.T) {
 
 // Live chunks need no replay.
 func TestChunksLiveNeedNoReplay(t *testing.T) {
-	b := newBroker(t)
-	begin := make(chan struct{})
-	b.play(func(b *testBroker, job wire.Job) {
-		<-begin
-		answer("hello")(b, job)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker(t)
+		b.play(func(b *testBroker, job wire.Job) {
+			time.Sleep(50 * time.Millisecond) // until the reader waits for live chunks
+			answer("hello")(b, job)
+		})
+		h := submit(t, b.dial(), streaming())
+		if got, err := read(t.Context(), h, 0, 0); err != nil || got != "1.0 1.1 1.2 1.3 1.4$" || b.asked() > 0 {
+			t.Errorf("chunks %s, %v, %d replays", got, err, b.asked())
+		}
 	})
-	h := submit(t, b.dial(), streaming())
-	time.AfterFunc(50*time.Millisecond, func() { close(begin) })
-	if got, err := read(t.Context(), h, 0, 0); err != nil || got != "1.0 1.1 1.2 1.3 1.4$" || b.asked() > 0 {
-		t.Errorf("chunks %s, %v, %d replays", got, err, b.asked())
-	}
 }
 
 // What is lost of an answer on its way is asked for again, not taken for a

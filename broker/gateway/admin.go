@@ -44,8 +44,9 @@ func (g *Gateway) serveAdmin(op string) http.HandlerFunc {
 
 // scope is the tenant whose things may be seen; "" is all of them.
 func (g *Gateway) scope(r *http.Request) (string, *wire.Error) {
-	tenant, f := g.tenants.of(r)
-	if f != nil || !g.tenants.open() {
+	tenants := g.tenants.Load()
+	tenant, f := tenants.of(r)
+	if f != nil || !tenants.open() {
 		return tenant, f
 	}
 	asked := r.URL.Query().Get("tenant")

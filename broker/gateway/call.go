@@ -51,7 +51,7 @@ func (c *call) serve() *wire.Error {
 	}
 	defer c.g.leave()
 	ctx := c.r.Context()
-	tenant, f := c.g.tenants.of(c.r)
+	tenant, f := c.g.tenants.Load().of(c.r)
 	if f != nil {
 		return f
 	}

@@ -112,8 +112,17 @@ func (c *Config) check() error {
 	if c.Conn == nil {
 		faults = append(faults, errors.New("no Conn is given"))
 	}
+	faults = append(faults, tenantFaults(c.Tenants)...)
+	if len(faults) > 0 {
+		return fmt.Errorf("gateway: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+func tenantFaults(list []Tenant) []error {
+	var faults []error
 	names := map[string]bool{}
-	for _, t := range c.Tenants {
+	for _, t := range list {
 		if !wire.ValidName(t.Name) || names[t.Name] {
 			faults = append(faults, fmt.Errorf("tenant %.80q must match [A-Za-z0-9_-]{1,64} and be there once", t.Name))
 		}
@@ -122,8 +131,5 @@ func (c *Config) check() error {
 		}
 		names[t.Name] = true
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("gateway: %w", errors.Join(faults...))
-	}
-	return nil
+	return faults
 }

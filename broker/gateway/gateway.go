@@ -20,7 +20,7 @@ import (
 type Gateway struct {
 	cfg     Config
 	fault   error // of the configuration
-	tenants *tenants
+	tenants atomic.Pointer[tenants]
 	clients *clients
 	ledger  *ledger.Ledger
 	metrics *metrics
@@ -39,7 +39,7 @@ func New(cfg Config) *Gateway {
 	g := &Gateway{cfg: cfg.withDefaults(), fault: cfg.check(), started: time.Now()}
 	g.metrics = newMetrics(g.cfg.Registry)
 	g.readers.of = make(map[string]int)
-	g.tenants = newTenants(cfg.Tenants)
+	g.tenants.Store(newTenants(cfg.Tenants))
 	g.cfg.Tenants = nil // their hashes are kept, not their keys
 	g.clients = newClients(cfg.Conn, cfg.Subjects)
 	if cfg.Conn != nil {
@@ -49,6 +49,19 @@ func New(cfg Config) *Gateway {
 	}
 	g.handler = g.routes()
 	return g
+}
+
+// SetTenants replaces the tenants while the gateway serves. One that asks for
+// no key does not begin to that way, nor does it stop asking.
+func (g *Gateway) SetTenants(list []Tenant) error {
+	if err := errors.Join(tenantFaults(list)...); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	if g.tenants.Load().open() != (len(list) == 0) {
+		return errors.New("gateway: HTTP asks for keys, or not, from its start on: restart it to change that")
+	}
+	g.tenants.Store(newTenants(list))
+	return nil
 }
 
 // Handler is the gateway as an HTTP handler.

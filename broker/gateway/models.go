@@ -43,7 +43,7 @@ func (g *Gateway) describe(e wire.Endpoint, name string) any {
 // serveModels lists the routes.
 func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request) {
 	e := dialect(r)
-	if _, f := g.tenants.of(r); f != nil {
+	if _, f := g.tenants.Load().of(r); f != nil {
 		refuse(w, e, f, 0)
 		return
 	}
@@ -65,7 +65,7 @@ func (g *Gateway) serveModels(w http.ResponseWriter, r *http.Request) {
 // serveModel shows one route.
 func (g *Gateway) serveModel(w http.ResponseWriter, r *http.Request) {
 	e := dialect(r)
-	if _, f := g.tenants.of(r); f != nil {
+	if _, f := g.tenants.Load().of(r); f != nil {
 		refuse(w, e, f, 0)
 		return
 	}

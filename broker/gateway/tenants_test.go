@@ -41,7 +41,7 @@ func TestKeysNameTheTenant(t *testing.T) {
 
 func TestKeysAreKeptHashed(t *testing.T) { // I6
 	g := New(Config{Tenants: []Tenant{{"acme", "very-secret"}}})
-	if s := fmt.Sprintf("%+v %+v", g.cfg, *g.tenants); strings.Contains(s, "very-secret") {
+	if s := fmt.Sprintf("%+v %+v", g.cfg, *g.tenants.Load()); strings.Contains(s, "very-secret") {
 		t.Error("a key is kept")
 	}
 	if a, b := newTenants([]Tenant{{"a", "k"}}), newTenants([]Tenant{{"a", "k"}}); a.list[0].hash == b.list[0].hash {
@@ -102,5 +102,36 @@ func TestConfigFaultsAllAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
+	}
+}
+
+func TestSetTenants(t *testing.T) {
+	b := newBroker(t, t.TempDir(), answer(completion("x")))
+	f := b.newFront(func(c *Config) { c.Tenants = []Tenant{{"acme", "key-a"}, {"old", "key-o"}} })
+	status := func(key string) int {
+		return f.post("/v1/chat/completions", chatBody, "Authorization", "Bearer "+key).status
+	}
+	if err := f.gw.SetTenants([]Tenant{{"acme", "key-2"}, {"new", "key-n"}}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]int{"key-a": 401, "key-o": 401, "key-2": 200, "key-n": 200} {
+		if got := status(key); got != want {
+			t.Errorf("%s gives %d, want %d", key, got, want)
+		}
+	}
+	for name, list := range map[string][]Tenant{"none": nil, "no key": {{"acme", ""}}, "twice": {{"acme", "a"}, {"acme", "b"}}, "a bad name": {{"a.b", "k"}}} {
+		if err := f.gw.SetTenants(list); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+		if got := status("key-2"); got != 200 {
+			t.Errorf("after %s: %d", name, got)
+		}
+	}
+	open := b.newFront()
+	if err := open.gw.SetTenants([]Tenant{{"acme", "k"}}); err == nil {
+		t.Error("an open gateway asks for keys now?")
+	}
+	if err := open.gw.SetTenants(nil); err != nil {
+		t.Error(err)
 	}
 }

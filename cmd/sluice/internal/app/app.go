@@ -19,6 +19,7 @@ import (
 	"github.com/sluicehq/sluice/analytics/ingest"
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
+	"github.com/sluicehq/sluice/broker/gateway"
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/reconcile"
@@ -74,7 +75,8 @@ type App struct {
 	httpAddr string // of the gateway's listener
 
 	mu  sync.Mutex
-	now *config.Config // in force: cfg, or a later version of the file
+	now *config.Config   // in force: cfg, or a later version of the file
+	gw  *gateway.Gateway // nil: not this role, or not yet
 }
 
 // Run runs the roles until ctx ends, then stops in good order and returns
@@ -196,7 +198,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 	if err != nil {
 		return err
 	}
-	reload := []func(*config.Config) error{}
+	reload := []func(*config.Config) error{a.setTenants}
 	if a.has(Router) {
 		djs, err := a.connect("router")
 		if err != nil {
@@ -245,6 +247,9 @@ func (a *App) watch(ctx context.Context, reload []func(*config.Config) error) er
 		if err != nil {
 			a.log.Error("the changed configuration is not used", "path", a.cfg.Path, "err", err)
 			return
+		}
+		if keys := config.NeedsRestart(a.cfg, cfg); len(keys) > 0 {
+			a.log.Warn("some of what changed in the configuration applies from the next start on", "path", cfg.Path, "keys", keys)
 		}
 		for _, f := range reload {
 			if err := f(cfg); err != nil {
@@ -303,9 +308,7 @@ func (a *App) startNATS() error {
 	}
 	c := natsd.Config{DataDir: a.cfg.DataDir, Listen: a.cfg.NATS.Embedded.Listen, Sync: time.Duration(a.cfg.NATS.Embedded.Sync),
 		Subjects: a.subjects, Logger: a.log}
-	for _, t := range a.cfg.Tenants {
-		c.Tenants = append(c.Tenants, natsd.Tenant{Name: t.Name, Key: t.Key.Reveal()})
-	}
+	c.Tenants = natsTenants(a.cfg)
 	var err error
 	a.srv, err = natsd.Start(c)
 	return err

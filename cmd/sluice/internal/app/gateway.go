@@ -25,15 +25,17 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Ready: a.ready}
-	for _, t := range a.cfg.Tenants {
-		gc.Tenants = append(gc.Tenants, gateway.Tenant{Name: t.Name, Key: t.Key.Reveal()})
-	}
+	gc.Tenants = httpTenants(a.cfg)
 	l, err := net.Listen("tcp", a.cfg.HTTP.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP: %w; stop what holds the port, or set http.listen", err)
 	}
 	a.httpAddr = l.Addr().String()
-	return &gatewayPart{gw: gateway.New(gc), listener: l}, nil
+	p := &gatewayPart{gw: gateway.New(gc), listener: l}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gw = p.gw
+	return p, nil
 }
 
 func (p *gatewayPart) run(ctx context.Context) error { return p.gw.Serve(ctx, p.listener) }

@@ -74,7 +74,8 @@ func (b Budget) MarshalYAML() (any, error) {
 }
 
 // NeedsRestart lists the keys that differ between two configurations and are
-// read at start only: pools, routes, budgets and tenants apply while running.
+// read at start only: pools, routes, budgets and tenants apply while running,
+// but for whether there are tenants at all.
 func NeedsRestart(old, now *Config) []string {
 	var keys []string
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
@@ -87,6 +88,9 @@ func NeedsRestart(old, now *Config) []string {
 		if errX == nil && errY == nil && !reflect.DeepEqual(x.Interface(), y.Interface()) {
 			keys = append(keys, k.Path)
 		}
+	}
+	if (len(old.Tenants) == 0) != (len(now.Tenants) == 0) {
+		keys = append(keys, "tenants")
 	}
 	return keys
 }

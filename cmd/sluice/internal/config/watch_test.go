@@ -114,4 +114,12 @@ func TestNeedsRestart(t *testing.T) {
 	if got := NeedsRestart(old, old); got != nil {
 		t.Errorf("got %v", got)
 	}
+	one, two := mustLoad(t, "tenants: [{name: a, key: k}]\n"+onePool), mustLoad(t, "tenants: [{name: a, key: l}, {name: b, key: k}]\n"+onePool)
+	if got := NeedsRestart(one, two); got != nil {
+		t.Errorf("tenants apply while running, got %v", got)
+	}
+	none := mustLoad(t, onePool)
+	if got := [][]string{NeedsRestart(one, none), NeedsRestart(none, one)}; !reflect.DeepEqual(got, [][]string{{"tenants"}, {"tenants"}}) {
+		t.Errorf("from and to none: %v", got)
+	}
 }
