@@ -16,7 +16,8 @@ func convertors() map[string]Codec {
 	out := map[string]Codec{}
 	for _, name := range Names() {
 		c, _ := Lookup(name)
-		if _, same := c.(openAI); !same {
+		_, same := c.(openAI)
+		if _, both := c.(simulated); !same && !both {
 			out[name] = c
 		}
 	}

@@ -7,15 +7,13 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// registry is every adapter by the name that a pool gives. The simulated
-// provider speaks OpenAI's API over a transport of its own, so that it takes
-// the same path as a real one.
+// registry is every adapter by the name that a pool gives.
 var registry = map[string]Codec{
 	"anthropic": anthropic{},
 	"bedrock":   bedrock{},
 	"gemini":    gemini{},
 	"openai":    openAI{},
-	"simulated": openAI{},
+	"simulated": simulated{},
 }
 
 // Lookup is the codec of an adapter.
@@ -24,7 +22,8 @@ func Lookup(name string) (Codec, bool) {
 	return c, ok
 }
 
-// endpoints are those of the adapters that do not speak OpenAI's API.
+// endpoints are those of the adapters that do not speak OpenAI's API. The
+// simulated one has every endpoint.
 var endpoints = map[string][]wire.Endpoint{
 	"anthropic": {wire.ChatCompletions, wire.Messages},
 	"bedrock":   {wire.ChatCompletions},
@@ -40,7 +39,11 @@ func Endpoints(name string) []wire.Endpoint {
 	if list, ok := endpoints[name]; ok {
 		return slices.Clone(list)
 	}
-	return slices.Sorted(maps.Keys(openAIPaths))
+	list := slices.Sorted(maps.Keys(openAIPaths))
+	if name == "simulated" {
+		list = append(list, wire.Messages)
+	}
+	return list
 }
 
 // Names lists every adapter, sorted.

@@ -70,13 +70,20 @@ func (c *call) body() []byte {
 		return c.appendVectors(out)
 	case response:
 		return c.appendResponse(out, "completed", c.appendText(nil, c.output-c.reasoning))
+	case message:
+		return c.appendMessage(out)
 	}
 	out = c.appendHead(append(out, '{'), "chat.completion", "text_completion")
-	if c.kind == chat {
+	switch {
+	case c.kind == chat && c.tool != "":
+		out = append(out, `"choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,`...)
+		out = c.appendTool(out, "", c.appendText(nil, c.output))
+		out = append(out, `},"logprobs":null,"finish_reason":"`...)
+	case c.kind == chat:
 		out = append(out, `"choices":[{"index":0,"message":{"role":"assistant","content":"`...)
 		out = c.appendText(out, c.output-c.reasoning)
 		out = append(out, `","refusal":null},"logprobs":null,"finish_reason":"`...)
-	} else {
+	default:
 		out = append(out, `"choices":[{"index":0,"text":"`...)
 		out = c.appendText(out, c.output-c.reasoning)
 		out = append(out, `","logprobs":null,"finish_reason":"`...)
@@ -86,8 +93,11 @@ func (c *call) body() []byte {
 }
 
 func (c *call) finish() string {
-	if c.length {
+	switch {
+	case c.length:
 		return "length"
+	case c.tool != "":
+		return "tool_calls"
 	}
 	return "stop"
 }
@@ -150,7 +160,7 @@ func (c *call) appendResponse(out []byte, status string, text []byte) []byte {
 	} else {
 		out = append(out, `null`...)
 	}
-	out = appendJSON(append(out, `,"model":`...), c.line.Model)
+	out = c.wish.echo(appendJSON(append(out, `,"model":`...), c.line.Model))
 	if status == "in_progress" {
 		return append(out, `,"output":[],"usage":null}`...)
 	}
@@ -159,8 +169,11 @@ func (c *call) appendResponse(out []byte, status string, text []byte) []byte {
 	return append(c.appendUsage(out), '}')
 }
 
-// item is a response's one output message.
+// item is a response's one output item.
 func (c *call) item(status string, text []byte) []byte {
+	if c.tool != "" {
+		return c.appendToolItem(nil, status, text)
+	}
 	out := append([]byte(`{"id":"msg_0","type":"message","status":"`), status...)
 	out = append(out, `","role":"assistant","content":[{"type":"output_text","annotations":[],"logprobs":[],"text":"`...)
 	return append(append(out, text...), `"}]}`...)

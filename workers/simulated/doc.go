@@ -1,13 +1,16 @@
-// Package simulated is a provider without a model: it speaks OpenAI's API,
-// takes as long as it is told to, fails as often as it is told to, and keeps
+// Package simulated is a provider without a model: it speaks OpenAI's API and
+// Anthropic's Messages, takes as long as it is told to, fails as often as it is told to, and keeps
 // books of what each call cost. It is an http.RoundTripper, so that a pool of
 // the simulated adapter runs inside the process through the same engine and
 // codec as a real one, and an http.Handler, for tests over real sockets.
 //
-// Endpoints: chat completions, completions, responses (each whole or
+// Endpoints: chat completions, completions, responses, messages (each whole or
 // streamed), embeddings, models. Fields that are read: model, messages, prompt,
-// input, instructions, stream, stream_options, max_tokens,
-// max_completion_tokens, max_output_tokens, dimensions; all others are ignored.
+// input, instructions, system, stream, stream_options, max_tokens and its
+// siblings, dimensions, tools, tool_choice, response_format, text.format,
+// output_config; all others are ignored. A request with tools gets a call of
+// one, until the last message brings its result; one with a JSON schema gets
+// an answer that follows it (schema.go says how far).
 //
 // # Tokens
 //

@@ -46,6 +46,7 @@ func (c *call) plan(raw []byte) {
 	c.cached = int64(float64(c.input) * cfg.CacheShare)
 	if c.kind != embedding {
 		c.planOutput()
+		c.planStructure()
 	}
 	c.faultAt = int64(at * float64(c.output-c.reasoning))
 }
@@ -74,4 +75,12 @@ var vocabulary = [64]string{
 	"towns", "beyond", "northern", "hills",
 }
 
-func (c *call) word() string { return vocabulary[c.rnd.next()&63] }
+// word is the next word of the answer, as it stands inside of a JSON string.
+func (c *call) word() string {
+	if len(c.script) == 0 {
+		return vocabulary[c.rnd.next()&63]
+	}
+	w := c.script[c.said%len(c.script)]
+	c.said++
+	return quoted(w)
+}

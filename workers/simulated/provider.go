@@ -79,6 +79,7 @@ func (p *Provider) serve(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c := &call{p: p, ctx: req.Context(), line: Line{Key: req.Header.Get("Idempotency-Key")}}
+	c.kind = kinds[endpoint(req.URL.Path)]
 	if r := p.gate(req); r != nil {
 		return c.refuse(req, r), nil
 	}
@@ -127,7 +128,7 @@ func (p *Provider) rateLimited(code string) *refusal {
 // gate checks what comes before the request itself.
 func (p *Provider) gate(req *http.Request) *refusal {
 	switch {
-	case p.cfg.APIKey != "" && req.Header.Get("Authorization") != "Bearer "+p.cfg.APIKey:
+	case p.cfg.APIKey != "" && req.Header.Get("Authorization") != "Bearer "+p.cfg.APIKey && req.Header.Get("X-Api-Key") != p.cfg.APIKey:
 		return &refusal{status: 401, kind: "invalid_request_error", code: "invalid_api_key", message: "Incorrect API key provided."}
 	case p.cfg.MaxConcurrent > 0 && p.running.Load() > int64(p.cfg.MaxConcurrent):
 		return p.rateLimited("too_many_requests")
@@ -143,12 +144,12 @@ func (p *Provider) offers(model string) bool {
 // refuse answers with an OpenAI-shaped error; it is in the books without cost.
 func (c *call) refuse(req *http.Request, r *refusal) *http.Response {
 	c.write("refused", r.status)
-	body := []byte(`{"error":{"message":`)
-	body = appendJSON(body, r.message)
-	body = appendJSON(append(body, `,"type":`...), r.kind)
-	body = appendOptional(append(body, `,"param":`...), r.param)
-	body = appendOptional(append(body, `,"code":`...), r.code)
-	body = append(body, `}}`...)
+	var body []byte
+	if c.kind == message {
+		body = appendMessageError(nil, r)
+	} else {
+		body = appendError(nil, r)
+	}
 	resp := respond(req, r.status, "application/json", c.fixed(body, nil), int64(len(body)))
 	if r.retryAfter > 0 {
 		seconds := (r.retryAfter + time.Second - 1) / time.Second
@@ -156,6 +157,15 @@ func (c *call) refuse(req *http.Request, r *refusal) *http.Response {
 		resp.Header["Retry-After-Ms"] = []string{strconv.FormatInt(r.retryAfter.Milliseconds(), 10)}
 	}
 	return resp
+}
+
+// appendError is an error in OpenAI's shape.
+func appendError(out []byte, r *refusal) []byte {
+	out = appendJSON(append(out, `{"error":{"message":`...), r.message)
+	out = appendJSON(append(out, `,"type":`...), r.kind)
+	out = appendOptional(append(out, `,"param":`...), r.param)
+	out = appendOptional(append(out, `,"code":`...), r.code)
+	return append(out, `}}`...)
 }
 
 func respond(req *http.Request, status int, contentType string, body io.ReadCloser, length int64) *http.Response {

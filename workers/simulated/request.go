@@ -16,6 +16,7 @@ const (
 	completion
 	embedding
 	response
+	message
 	models
 )
 
@@ -40,10 +41,16 @@ type call struct {
 	faultAt           int64 // the token that a Drop or Garble comes at
 	rnd               rng
 	id                uint64 // in the answer's id
+
+	wish   wish
+	tool   string   // the answer calls this tool; empty: none
+	script []string // the answer's words, where they are no free text
+	said   int      // words of the script that have been written
 }
 
 var kinds = map[string]kind{
-	"/chat/completions": chat, "/completions": completion, "/embeddings": embedding, "/responses": response, "/models": models,
+	"/chat/completions": chat, "/completions": completion, "/embeddings": embedding, "/responses": response,
+	"/messages": message, "/models": models,
 }
 
 // parse reads the request.
@@ -104,7 +111,7 @@ func (c *call) field(key string, v []byte) {
 	case "dimensions":
 		c.dimensions = jsonscan.Int(v)
 	case "messages":
-		if c.kind == chat {
+		if c.kind == chat || c.kind == message {
 			c.messages(v)
 		}
 	case "prompt":
@@ -114,9 +121,16 @@ func (c *call) field(key string, v []byte) {
 	case "instructions":
 		if c.kind == response && jsonscan.Kind(v) == '"' {
 			c.input += words(v) + perMessage
+			c.wish.instructions = v
+		}
+	case "system":
+		if c.kind == message {
+			c.input += content(v) + perMessage
 		}
 	case "input":
 		c.inputField(v)
+	default:
+		c.wish.field(key, v)
 	}
 }
 
@@ -149,8 +163,22 @@ func (c *call) inputField(v []byte) {
 func (c *call) messages(v []byte) {
 	a := jsonscan.NewArray(v)
 	for m, ok := a.Next(); ok; m, ok = a.Next() {
-		c.input += content(jsonscan.Get(m, "content")) + perMessage
+		text := jsonscan.Get(m, "content")
+		c.input += content(text) + perMessage
+		c.wish.told = string(jsonscan.Get(m, "role")) == `"tool"` || string(jsonscan.Get(m, "type")) == `"function_call_output"` ||
+			c.kind == message && result(text)
 	}
+}
+
+// result reports whether a message's content brings a tool's result.
+func result(content []byte) bool {
+	a := jsonscan.NewArray(content)
+	for part, ok := a.Next(); ok; part, ok = a.Next() {
+		if string(jsonscan.Get(part, "type")) == `"tool_result"` {
+			return true
+		}
+	}
+	return false
 }
 
 // content counts the words of a message's content: a string, or parts with a

@@ -101,9 +101,20 @@ func (b *eventBody) open() {
 	switch c.kind {
 	case response:
 		b.wrap("response.created", `"response":`, c.appendResponse(nil, "in_progress", nil))
+		b.wrap("response.in_progress", `"response":`, c.appendResponse(nil, "in_progress", nil))
+		if c.tool != "" {
+			b.wrap("response.output_item.added", `"output_index":0,"item":`, c.appendToolItem(nil, "in_progress", nil))
+			return
+		}
 		b.wrap("response.output_item.added", `"output_index":0,"item":`, []byte(`{"id":"msg_0","type":"message","status":"in_progress","role":"assistant","content":[]}`))
 		b.wrap("response.content_part.added", `"item_id":"msg_0","output_index":0,"content_index":0,"part":`, []byte(`{"type":"output_text","annotations":[],"logprobs":[],"text":""}`))
+	case message:
+		b.openMessage()
 	case chat:
+		if c.tool != "" {
+			b.chunk(string(c.appendTool([]byte(`{"role":"assistant","content":null,"refusal":null,`), `"index":0,`, nil))+"}", "null")
+			return
+		}
 		b.chunk(`{"role":"assistant","content":"","refusal":null}`, "null")
 	}
 }
@@ -118,8 +129,18 @@ func (b *eventBody) word() {
 	switch c.kind {
 	case response:
 		b.text = append(append(b.text, space...), w...)
+		if c.tool != "" {
+			b.wrap("response.function_call_arguments.delta", `"item_id":"fc_0","output_index":0,"delta":`, []byte(`"`+space+w+`"`))
+			return
+		}
 		b.wrap("response.output_text.delta", `"item_id":"msg_0","output_index":0,"content_index":0,"logprobs":[],"delta":`, []byte(`"`+space+w+`"`))
+	case message:
+		b.messageWord(space + w)
 	case chat:
+		if c.tool != "" {
+			b.chunk(`{"tool_calls":[{"index":0,"function":{"arguments":"`+space+w+`"}}]}`, "null")
+			return
+		}
 		b.chunk(`{"content":"`+space+w+`"}`, "null")
 	default:
 		b.chunk(space+w, "null")
@@ -130,8 +151,18 @@ func (b *eventBody) close() {
 	c := b.c
 	finish := `"` + c.finish() + `"`
 	switch c.kind {
+	case message:
+		b.closeMessage()
+		return
 	case response:
-		b.wrap("response.output_text.done", `"item_id":"msg_0","output_index":0,"content_index":0,"logprobs":[],"text":`, append(append([]byte{'"'}, b.text...), '"'))
+		text := append(append([]byte{'"'}, b.text...), '"')
+		if c.tool != "" {
+			b.wrap("response.function_call_arguments.done", `"item_id":"fc_0","output_index":0,"name":"`+quoted(c.tool)+`","arguments":`, text)
+		} else {
+			b.wrap("response.output_text.done", `"item_id":"msg_0","output_index":0,"content_index":0,"logprobs":[],"text":`, text)
+			b.wrap("response.content_part.done", `"item_id":"msg_0","output_index":0,"content_index":0,"part":`,
+				append(append([]byte(`{"type":"output_text","annotations":[],"logprobs":[],"text":`), text...), '}'))
+		}
 		b.wrap("response.output_item.done", `"output_index":0,"item":`, c.item("completed", b.text))
 		name := "response.completed"
 		if c.length {

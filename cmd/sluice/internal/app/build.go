@@ -93,8 +93,7 @@ func buildEndpoint(p *config.Pool) (*engine.Endpoint, func(), error) {
 		ec.Models[m.Name] = engine.Model{Upstream: m.Upstream}
 	}
 	free := func() {}
-	if p.Adapter == simulatedAdapter { // an OpenAI-compatible provider without a network
-		ec.Adapter = "openai"
+	if p.Adapter == simulatedAdapter { // a provider without a network
 		t, closeBooks, err := buildSimulated(p)
 		if err != nil {
 			return nil, nil, err
@@ -157,6 +156,6 @@ func (a *App) poolInfo() []control.PoolInfo {
 }
 
 // Adapters are the names that a pool's adapter may have.
-func Adapters() []string { return append(adapter.Names(), simulatedAdapter) }
+func Adapters() []string { return adapter.Names() }
 
 const simulatedAdapter = "simulated"
