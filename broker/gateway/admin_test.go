@@ -57,7 +57,7 @@ func TestAdminQuestionsAreForwarded(t *testing.T) {
 		return map[string]string{"op": op, "asked": string(data)}
 	}
 	open := b.newFront()
-	keyed := b.newFront(func(c *Config) { c.Tenants = []Tenant{{"acme", "k"}} })
+	keyed := b.newFront(func(c *Config) { c.Tenants = []Tenant{{Name: "acme", Key: "k"}} })
 	for _, c := range []struct {
 		f      *front
 		path   string

@@ -55,11 +55,19 @@ func (c *call) serve() *wire.Error {
 	if f != nil {
 		return f
 	}
+	meter := c.g.meters.find(tenant)
+	if f = meter.admit(c.w.Header(), c.start); f != nil {
+		return f
+	}
 	body, f := c.g.readBody(c.w, c.r)
 	if f != nil {
 		return f
 	}
-	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, time.Now()); f != nil {
+	now := time.Now()
+	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
+		return f
+	}
+	if f = meter.spend(c.w.Header(), &c.req.meta, now); f != nil {
 		return f
 	}
 	client, give, err := c.g.clients.take(ctx, tenant)
@@ -124,6 +132,9 @@ func (c *call) wait(ctx context.Context) *wire.Error {
 		c.w.Header()[name] = []string{v}
 	}
 	if res.Err != nil {
+		if c.req.named { // the ID stands for this result from now on
+			c.w.Header()["X-Should-Retry"] = []string{"false"}
+		}
 		refuse(c.w, c.endpoint, faultOf(res.Err), providerStatus(res))
 		return nil
 	}

@@ -366,7 +366,7 @@ func TestWithoutABroker(t *testing.T) {
 
 func TestLogsAndErrorsTellNothing(t *testing.T) {
 	b := newBroker(t, t.TempDir(), answer(completion("the-answer")))
-	f := b.newFront(func(c *Config) { c.Tenants = []Tenant{{"acme", "the-key"}} })
+	f := b.newFront(func(c *Config) { c.Tenants = []Tenant{{Name: "acme", Key: "the-key"}} })
 	prompt := strings.Replace(chatBody, "hi", "the-prompt", 1)
 	var told strings.Builder
 	for _, r := range []reply{

@@ -68,8 +68,11 @@ type Config struct {
 	StopTimeout time.Duration
 }
 
-// Tenant is a tenant and the key that proves it.
-type Tenant struct{ Name, Key string }
+// Tenant is a tenant, the key that proves it, and what it may ask for.
+type Tenant struct {
+	Name, Key string
+	Limits    Limits
+}
 
 // withDefaults is the configuration with every zero value filled in.
 func (c Config) withDefaults() Config {

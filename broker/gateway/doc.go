@@ -19,5 +19,7 @@
 //	I5  A slow client delays nobody but itself.
 //	I6  Keys, prompts and answers reach no log and no error; keys are kept as
 //	    salted hashes.
-//	I7  A code has one status, type and word: the table in errors.go.
+//	I7  A tenant's limits count requests at this door only, and refuse before
+//	    anything is published.
+//	I8  A code has one status, type and word: the table in errors.go.
 package gateway

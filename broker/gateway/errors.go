@@ -193,7 +193,7 @@ func refuse(w http.ResponseWriter, e wire.Endpoint, f *wire.Error, provider int)
 	x := refusalOf(f.Code, provider)
 	h := w.Header()
 	h.Set(wire.HeaderErrorCode, string(f.Code))
-	if x.after > 0 {
+	if x.after > 0 && h["Retry-After"] == nil {
 		h.Set("Retry-After", strconv.Itoa(x.after))
 	}
 	if !x.again && (x.status >= 500 || x.status == 409 || x.status == 429) {

@@ -25,6 +25,7 @@ type Gateway struct {
 	ledger  *ledger.Ledger
 	metrics *metrics
 	readers readers
+	meters  meters
 	handler http.Handler
 	started time.Time
 
@@ -40,6 +41,7 @@ func New(cfg Config) *Gateway {
 	g.metrics = newMetrics(g.cfg.Registry)
 	g.readers.of = make(map[string]int)
 	g.tenants.Store(newTenants(cfg.Tenants))
+	g.meters.set(cfg.Tenants, g.started)
 	g.cfg.Tenants = nil // their hashes are kept, not their keys
 	g.clients = newClients(cfg.Conn, cfg.Subjects)
 	if cfg.Conn != nil {
@@ -61,6 +63,7 @@ func (g *Gateway) SetTenants(list []Tenant) error {
 		return errors.New("gateway: HTTP asks for keys, or not, from its start on: restart it to change that")
 	}
 	g.tenants.Store(newTenants(list))
+	g.meters.set(list, time.Now())
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func TestKeysNameTheTenant(t *testing.T) {
-	ts := newTenants([]Tenant{{"acme", "key-a"}, {"globex", "key-g"}})
+	ts := newTenants([]Tenant{{Name: "acme", Key: "key-a"}, {Name: "globex", Key: "key-g"}})
 	for name, c := range map[string]struct {
 		header []string
 		tenant string
@@ -40,11 +40,11 @@ func TestKeysNameTheTenant(t *testing.T) {
 }
 
 func TestKeysAreKeptHashed(t *testing.T) { // I6
-	g := New(Config{Tenants: []Tenant{{"acme", "very-secret"}}})
+	g := New(Config{Tenants: []Tenant{{Name: "acme", Key: "very-secret"}}})
 	if s := fmt.Sprintf("%+v %+v", g.cfg, *g.tenants.Load()); strings.Contains(s, "very-secret") {
 		t.Error("a key is kept")
 	}
-	if a, b := newTenants([]Tenant{{"a", "k"}}), newTenants([]Tenant{{"a", "k"}}); a.list[0].hash == b.list[0].hash {
+	if a, b := newTenants([]Tenant{{Name: "a", Key: "k"}}), newTenants([]Tenant{{Name: "a", Key: "k"}}); a.list[0].hash == b.list[0].hash {
 		t.Error("the hash has no salt")
 	}
 }
@@ -52,7 +52,7 @@ func TestKeysAreKeptHashed(t *testing.T) { // I6
 func TestKeyIsAskedForEverywhere(t *testing.T) {
 	b := newBroker(t, t.TempDir(), answer(completion("x")))
 	f := b.newFront(func(c *Config) {
-		c.Tenants = []Tenant{{"acme", "key-a"}}
+		c.Tenants = []Tenant{{Name: "acme", Key: "key-a"}}
 		c.Models = func() []string { return []string{"chat"} }
 	})
 	for _, path := range []string{"/v1/models", "/v1/models/chat", "/admin/v1/pools", "/admin/v1/jobs/x", "/admin/v1/jobs"} {
@@ -94,7 +94,7 @@ func TestClientsOfManyTenants(t *testing.T) {
 }
 
 func TestConfigFaultsAllAtOnce(t *testing.T) {
-	err := New(Config{Tenants: []Tenant{{"a b", "k"}, {"acme", ""}, {"acme", "k"}}}).Run(t.Context())
+	err := New(Config{Tenants: []Tenant{{Name: "a b", Key: "k"}, {Name: "acme", Key: ""}, {Name: "acme", Key: "k"}}}).Run(t.Context())
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -107,11 +107,11 @@ func TestConfigFaultsAllAtOnce(t *testing.T) {
 
 func TestSetTenants(t *testing.T) {
 	b := newBroker(t, t.TempDir(), answer(completion("x")))
-	f := b.newFront(func(c *Config) { c.Tenants = []Tenant{{"acme", "key-a"}, {"old", "key-o"}} })
+	f := b.newFront(func(c *Config) { c.Tenants = []Tenant{{Name: "acme", Key: "key-a"}, {Name: "old", Key: "key-o"}} })
 	status := func(key string) int {
 		return f.post("/v1/chat/completions", chatBody, "Authorization", "Bearer "+key).status
 	}
-	if err := f.gw.SetTenants([]Tenant{{"acme", "key-2"}, {"new", "key-n"}}); err != nil {
+	if err := f.gw.SetTenants([]Tenant{{Name: "acme", Key: "key-2"}, {Name: "new", Key: "key-n"}}); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]int{"key-a": 401, "key-o": 401, "key-2": 200, "key-n": 200} {
@@ -119,7 +119,7 @@ func TestSetTenants(t *testing.T) {
 			t.Errorf("%s gives %d, want %d", key, got, want)
 		}
 	}
-	for name, list := range map[string][]Tenant{"none": nil, "no key": {{"acme", ""}}, "twice": {{"acme", "a"}, {"acme", "b"}}, "a bad name": {{"a.b", "k"}}} {
+	for name, list := range map[string][]Tenant{"none": nil, "no key": {{Name: "acme", Key: ""}}, "twice": {{Name: "acme", Key: "a"}, {Name: "acme", Key: "b"}}, "a bad name": {{Name: "a.b", Key: "k"}}} {
 		if err := f.gw.SetTenants(list); err == nil {
 			t.Errorf("%s is taken", name)
 		}
@@ -128,7 +128,7 @@ func TestSetTenants(t *testing.T) {
 		}
 	}
 	open := b.newFront()
-	if err := open.gw.SetTenants([]Tenant{{"acme", "k"}}); err == nil {
+	if err := open.gw.SetTenants([]Tenant{{Name: "acme", Key: "k"}}); err == nil {
 		t.Error("an open gateway asks for keys now?")
 	}
 	if err := open.gw.SetTenants(nil); err != nil {

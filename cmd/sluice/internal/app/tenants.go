@@ -37,7 +37,7 @@ func natsTenants(cfg *config.Config) []natsd.Tenant {
 func httpTenants(cfg *config.Config) []gateway.Tenant {
 	var out []gateway.Tenant
 	for _, t := range cfg.Tenants {
-		out = append(out, gateway.Tenant{Name: t.Name, Key: t.Key.Reveal()})
+		out = append(out, gateway.Tenant{Name: t.Name, Key: t.Key.Reveal(), Limits: gateway.Limits{RPM: t.Limits.RPM, TPM: t.Limits.TPM}})
 	}
 	return out
 }

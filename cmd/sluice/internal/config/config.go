@@ -102,7 +102,7 @@ type Pool struct {
 	Simulated   *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
 }
 
-// Limits are what the provider allows; 0: not limited.
+// Limits are what a provider allows, or a tenant may; 0: not limited.
 type Limits struct {
 	RPM int64 `yaml:"rpm,omitempty"` // requests a minute
 	TPM int64 `yaml:"tpm,omitempty"` // tokens a minute
@@ -176,6 +176,8 @@ type Tenant struct {
 	Name string `yaml:"name"` // [A-Za-z0-9_-]{1,64}, unique
 	Key  Secret `yaml:"key"`  // unique: it names the tenant on HTTP, and is its password on NATS
 	Tier string `yaml:"tier,omitempty"`
+	// Limits are what it may ask of each gateway.
+	Limits Limits `yaml:"limits,omitempty"`
 }
 
 // Pool finds a pool by name, or gives nil.

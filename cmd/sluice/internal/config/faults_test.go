@@ -101,6 +101,8 @@ func TestOneFault(t *testing.T) {
 		{"a price that is null", "pools: [{name: p, models: {m: {price: {input: , output: 1}}}}]", "price.input: is missing"},
 		{"a price as text", "pools: [{name: p, models: {m: {price: cheap}}}]", "price = cheap: must be a mapping"},
 		{"rpm", "pools: [{name: p, limits: {rpm: 1.5}, models: {m: {}}}]", "must be a whole number"},
+		{"a tenant's rpm", "tenants: [{name: a, key: literal, limits: {rpm: -1}}]", "tenants[0].limits.rpm = -1: must be from 0"},
+		{"a tenant's limit", "tenants: [{name: a, key: literal, limits: {rps: 1}}]", "tenants[0].limits.rps = 1: unknown key"},
 		{"zero weights of derived routes", "pools: [{name: p, weight: 0, models: {m: {}}}]", "at least one weight above 0"},
 		{"control character in a model", "pools: [{name: p, models: {\"a\\e[1m\": {}}}]", "pools[0].models.a·[1m = \"a\\x1b[1m\": must be"},
 		{"weight", "pools: [{name: p, weight: 1000001, models: {m: {}}}]", "must be from 0 to 1000000"},

@@ -50,8 +50,7 @@ func (v *validator) pool(key string, p *Pool) {
 	v.text(key+".provider", p.Provider, 1, 64)
 	v.number(key+".weight", int64(p.Weight), 0, maxWeight)
 	v.number(key+".concurrency", int64(p.Concurrency), 1, 100_000)
-	v.number(key+".limits.rpm", p.Limits.RPM, 0, 1e12)
-	v.number(key+".limits.tpm", p.Limits.TPM, 0, 1e15)
+	v.limits(key+".limits", p.Limits)
 	v.duration(key+".timeout", p.Timeout, time.Millisecond, day)
 	v.duration(key+".idle_timeout", p.IdleTimeout, time.Millisecond, day)
 	v.text(key+".region", p.Region, 0, 64)
@@ -252,6 +251,11 @@ func (v *validator) scope(key, scope string) {
 	}
 }
 
+func (v *validator) limits(key string, l Limits) {
+	v.number(key+".rpm", l.RPM, 0, 1e12)
+	v.number(key+".tpm", l.TPM, 0, 1e15)
+}
+
 func (v *validator) tenants() {
 	names, keys := make(map[string]int), make(map[string]int)
 	for i, t := range v.c.Tenants {
@@ -259,6 +263,7 @@ func (v *validator) tenants() {
 		v.name(key+".name", t.Name)
 		v.unique(names, key+".name", t.Name, i)
 		v.text(key+".tier", t.Tier, 0, 64)
+		v.limits(key+".limits", t.Limits)
 		secret := t.Key.Reveal()
 		if first, ok := keys[secret]; ok && secret != "" {
 			o, _ := v.lookup(key + ".key")
