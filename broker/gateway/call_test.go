@@ -204,14 +204,17 @@ func TestConflictThatShowsAtTheEnd(t *testing.T) {
 		answer(completion("secret of the first"))(b, job)
 	})
 	f := b.newFront()
-	got := make(chan reply, 1)
-	go func() { f.post("/v1/chat/completions", chatBody, "Idempotency-Key", "k") }()
+	first, got := make(chan reply, 1), make(chan reply, 1)
+	go func() { first <- f.post("/v1/chat/completions", chatBody, "Idempotency-Key", "k") }()
 	eventually(t, "the first is queued", func() bool { return b.count() == 1 })
 	go func() {
 		got <- f.post("/v1/chat/completions", strings.Replace(chatBody, "hi", "ho", 1), "Idempotency-Key", "k")
 	}()
 	eventually(t, "both wait", func() bool { return f.gw.flying.Load() == 2 })
 	close(release)
+	if r := <-first; r.status != 200 {
+		t.Errorf("the first: %d %s", r.status, r.body)
+	}
 	if r := <-got; r.status != 409 || strings.Contains(r.body, "secret") {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
