@@ -28,6 +28,12 @@ type Config struct {
 	// Held is the most jobs per class and stream kept in memory.
 	// Defaults to 512.
 	Held int
+	// RetryBudget is the share of a route's first attempts that its retries may
+	// be, over a minute. RetryMinimum retries a minute are allowed in any case,
+	// or 15 for each slot of the route's pools if that is more. Default to 0.25
+	// and 60.
+	RetryBudget  float64
+	RetryMinimum int
 	// Observer says how the pools do. Nil: nothing is known but their depths.
 	Observer *observe.Observer
 }
@@ -81,6 +87,12 @@ const maxSending = 1024
 func New(cfg Config, table *router.Table) *Dispatcher {
 	if cfg.Held <= 0 {
 		cfg.Held = 512
+	}
+	if cfg.RetryBudget <= 0 {
+		cfg.RetryBudget = 0.25
+	}
+	if cfg.RetryMinimum <= 0 {
+		cfg.RetryMinimum = 60
 	}
 	d := &Dispatcher{
 		cfg:     cfg,

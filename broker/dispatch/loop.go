@@ -222,7 +222,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 		l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
 		return true
 	}
-	if l.overspent(q.route, route, it, now) {
+	if l.overspent(q, route, now) {
 		l.pop(q)
 		l.retryLater(ctx, it, now)
 		return true
@@ -242,7 +242,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 	c := &route.Candidates()[l.result.Choice]
 	pool := &t.Pools()[c.Pool]
 	future, err := l.d.publish(it, &wire.Attempt{N: it.asg.Progress.Attempts + 1, Pool: pool.Name, Provider: pool.Provider,
-		Model: c.Model, Region: pool.Region, Strategy: route.Strategy(), Price: c.Price, Decision: l.result.Decision(route, l.tally.load, &in)})
+		Model: c.Model, Region: pool.Region, Strategy: route.Strategy(), Price: c.Price, Doubtful: l.doubts(c, it, now), Decision: l.result.Decision(route, l.tally.load, &in)})
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
 		q.blocked, q.full = true, true

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/router"
@@ -11,14 +12,12 @@ import (
 
 // How long a job waits in memory, and what becomes of it then.
 const (
-	idleLook    = time.Second      // between looks while only clocks and events can make room
-	asideFrom   = 5 * time.Second  // a longer wait gets a record and is spent in a schedule
-	asideAfter  = 2 * time.Second  // that this is so; the rest of a limit goes round the routers meanwhile
-	asideAgain  = 30 * time.Second // the same for a job that has a waiting record already
-	asideMost   = 1024             // jobs of a class and route in schedules for one reopening
-	retryShare  = 25               // percent of the first attempts that retries may be
-	retryFloor  = 60               // retries a minute that are always allowed, or
-	retryPerJob = 15               // as many times the route's concurrency, if that is more
+	idleLook     = time.Second      // between looks while only clocks and events can make room
+	asideFrom    = 5 * time.Second  // a longer wait gets a record and is spent in a schedule
+	asideAfter   = 2 * time.Second  // that this is so; the rest of a limit goes round the routers meanwhile
+	asideAgain   = 30 * time.Second // the same for a job that has a waiting record already
+	asideMost    = 1024             // jobs of a class and route in schedules for one reopening
+	retryPerSlot = 15               // retries a minute that are always allowed for each of a route's slots
 )
 
 // aside counts the jobs that wait in schedules for a reopening.
@@ -133,25 +132,47 @@ func (l *loop) patience(now time.Time) time.Duration {
 	return min(max(time.Duration(until-l.tally.seen.UnixNano()), l.pace), idleLook)
 }
 
-// retry reports whether the job has had an attempt that a provider took and
-// that failed.
-func (it *item) retry() bool { return it.asg.Progress.Failures() > 0 }
+// doubts reports whether a failure at the candidate is to be excused.
+func (l *loop) doubts(c *router.Candidate, it *item, now time.Time) bool {
+	return l.tally.facts != nil && l.tally.facts.Doubts(c.Pool, c.Target, &it.asg.Meta, &it.asg.Progress, now.UnixNano())
+}
 
-// overspent reports whether the job is a retry for which the route's budget
-// has no room: where many attempts fail, retries must not add to the load.
-func (l *loop) overspent(name string, route *router.Route, it *item, now time.Time) bool {
-	if !it.retry() {
+// retry reports whether the job has had an attempt that failed.
+func (it *item) retry() bool { return it.asg.Progress.Attempts > it.asg.Progress.Cuts }
+
+// overspent reports whether the queue's first job is a retry that has to wait:
+// the route's budget has no room, since where many attempts fail retries must
+// not add to the load; or only probes are let through, which jobs that have
+// not failed yet shall be.
+func (l *loop) overspent(q *queue, route *router.Route, now time.Time) bool {
+	if !q.items[0].retry() {
 		return false
 	}
-	b := l.budgets[name]
+	if l.probing(route) && slices.ContainsFunc(q.items, func(it *item) bool { return !it.retry() }) {
+		return true
+	}
+	b := l.budgets[q.route]
 	if b == nil {
 		return false
 	}
 	floor := 0
 	for _, c := range route.Candidates() {
-		floor += retryPerJob * l.tally.table.Pools()[c.Pool].Concurrency
+		floor += retryPerSlot * l.tally.table.Pools()[c.Pool].Concurrency
 	}
-	return !b.Allows(now.UnixNano(), retryShare, int64(max(floor, retryFloor)))
+	return !b.Allows(now.UnixNano(), int64(100*l.d.cfg.RetryBudget), int64(max(floor, l.d.cfg.RetryMinimum)))
+}
+
+// probing reports whether the route's candidates take probes at most.
+func (l *loop) probing(route *router.Route) bool {
+	probes := false
+	for _, c := range route.Candidates() {
+		load := &l.tally.load[c.Pool]
+		if load.Circuit == router.Closed && !load.Down && !load.Draining {
+			return false
+		}
+		probes = probes || load.Circuit == router.HalfOpen
+	}
+	return probes
 }
 
 // spend counts a placed job in its route's retry budget.

@@ -37,6 +37,7 @@ type pool struct {
 	until    int64 // rate limited by the provider's own word
 	refusals int   // rate limit answers in a row
 	use      use
+	blame    blame
 
 	latency, ttft router.Histogram // of successes, for people
 }
@@ -172,11 +173,14 @@ func (f *fold) ended(p *pool, e *wire.Entry, at int64) {
 		}
 		if ev.Kind = router.AttemptFailed; out.OK {
 			ev.Kind = router.AttemptSucceeded
+			p.blame = blame{}
 			p.refusals = 0
 			p.latency.Add(at, out.LatencyMS, shownHalfLife)
 			if out.TTFTMS > 0 {
 				p.ttft.Add(at, out.TTFTMS, shownHalfLife)
 			}
+		} else {
+			f.unseen = p.blame.failed(e.Meta.Tenant+"."+e.Meta.ID, at) || f.unseen
 		}
 	}
 	p.breaker = p.breaker.Step(breakerConfig, ev)

@@ -34,6 +34,8 @@ type Pool struct {
 	// tokens that an attempt is expected to use.
 	Requests, Tokens router.Quota
 	Each             int64
+
+	blame blame
 }
 
 // statsEvery is how often measurements are summed up.
@@ -48,7 +50,7 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Routers, s.Rank = f.routers(now)
 	for i, rp := range table.Pools() {
 		p := f.pools[rp.Name]
-		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each)}
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame}
 		for _, s := range p.use.running {
 			out.Running = append(out.Running, s.work)
 		}

@@ -51,7 +51,8 @@ type setup struct {
 	bare     bool // neither dispatcher nor worker: the test adds them
 	attempts int  // default 3
 	tenants  []natsd.Tenant
-	held     int // jobs per class and queue in a dispatcher's memory; default 512
+	budget   float64 // of retries; default 0.25
+	held     int     // jobs per class and queue in a dispatcher's memory; default 512
 }
 
 // rig is a broker in a bubble.

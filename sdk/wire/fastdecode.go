@@ -199,6 +199,8 @@ func (s *scanner) attempt(a *Attempt) error {
 			return integer(s, &a.RetryAfterMS)
 		case "rl":
 			return once(&a.Limits, s.limits)
+		case "db":
+			return s.boolean(&a.Doubtful)
 		case "d":
 			return once(&a.Decision, s.decision)
 		}

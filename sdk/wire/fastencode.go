@@ -165,6 +165,9 @@ func (o *objectWriter) attempt(a *Attempt) {
 	if a.Limits != nil {
 		o.key("rl").limits(a.Limits)
 	}
+	if a.Doubtful {
+		o.key("db").truth(true)
+	}
 	if a.Decision != nil {
 		o.key("d").decision(a.Decision)
 	}

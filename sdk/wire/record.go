@@ -30,6 +30,9 @@ type Attempt struct {
 	// is left of its limits.
 	RetryAfterMS int64   `json:"ra,omitempty"`
 	Limits       *Limits `json:"rl,omitempty"` // nil: nothing
+	// Doubtful says that the pool failed other jobs too when the router chose
+	// it: a failure there says more of the pool than of this job.
+	Doubtful bool `json:"db,omitempty"`
 
 	Decision *Decision `json:"d,omitempty"`
 }
@@ -69,6 +72,10 @@ func (a *Attempt) NotTaken() bool {
 	return a.HTTP == 503 || a.HTTP == 529
 }
 
+// Excused reports whether a failure of the attempt does not count against the
+// job: the provider did not take it, or fails others just as well.
+func (a *Attempt) Excused() bool { return a.Doubtful || a.NotTaken() }
+
 // Decision is what the router chose and why: every candidate with its score,
 // or the reason it was excluded.
 type Decision struct {
@@ -96,7 +103,7 @@ type Progress struct {
 	Spent    NanoUSD  `json:"$"`            // sum of their known costs
 	Unknown  bool     `json:"u,omitempty"`  // a cost among them is not known
 	Cuts     int      `json:"k,omitempty"`  // attempts among them that were interrupted
-	Held     int      `json:"h,omitempty"`  // attempts among them that the provider did not take: limited, or not reached
+	Held     int      `json:"h,omitempty"`  // attempts among them that failed and are excused: see Attempt.Excused
 	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
@@ -111,7 +118,7 @@ func (p *Progress) Add(a *Attempt) {
 	if a.Status == Interrupted {
 		p.Cuts++
 	}
-	if a.Status == Failed && a.NotTaken() {
+	if a.Status == Failed && a.Excused() {
 		p.Held++
 	}
 	if a.Cost != nil {

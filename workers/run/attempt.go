@@ -290,7 +290,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= a.cfg.MaxAttempts && at.Status != wire.Interrupted && !at.NotTaken():
+	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= a.cfg.MaxAttempts && at.Status != wire.Interrupted && !at.Excused():
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n
@@ -326,8 +326,16 @@ func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, after time.Duration) 
 	if n := at.N - e.Progress.Cuts; n < 16 {
 		ceiling = min(ceiling, a.cfg.Backoff<<max(n-1, 0))
 	}
-	return max(after, rand.N(ceiling)+1)
+	wait := rand.N(ceiling) + 1
+	if e.Progress.Failures() == a.cfg.MaxAttempts-1 {
+		wait = max(wait, lastWait*a.cfg.Backoff)
+	}
+	return max(after, wait)
 }
+
+// lastWait is how many times the back-off a job waits for its last attempt at
+// pools that failed it, so that they show by other jobs whose fault it was.
+const lastWait = 10
 
 // write makes what follows durable: dead letter, record, requeue, in that
 // order, each of which may be repeated.

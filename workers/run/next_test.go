@@ -21,6 +21,7 @@ func TestNext(t *testing.T) {
 		verdict   engine.Verdict
 		after     time.Duration
 		cancelled bool
+		doubtful  bool
 		progress  wire.Progress
 		deadline  time.Duration // from now, 0: none
 		decision  *wire.Decision
@@ -44,7 +45,11 @@ func TestNext(t *testing.T) {
 		{name: "elsewhere", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, decision: two, want: wire.Waiting, ended: wire.Failed},
 		{name: "elsewhere, in spite of a pause", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute, decision: two, want: wire.Waiting, ended: wire.Failed},
 		{name: "others tried", n: 2, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Tried: []string{"b"}}, decision: two,
-			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, time.Second}},
+			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{5 * time.Second, 5 * time.Second}},
+		{name: "others tried, not the last", n: 3, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Tried: []string{"b"}, Held: 2}, decision: two,
+			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, 2 * time.Second}},
+		{name: "the last, excused", n: 3, doubtful: true, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Attempts: 2}, decision: two,
+			want: wire.Waiting, ended: wire.Failed},
 		{name: "the other is excluded", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, decision: noOther,
 			want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, 500 * time.Millisecond}},
 		{name: "alone", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, want: wire.Waiting, ended: wire.Failed, wait: [2]time.Duration{1, 500 * time.Millisecond}},
@@ -68,7 +73,7 @@ func TestNext(t *testing.T) {
 					e.Meta.Deadline = now.Add(c.deadline).UnixNano()
 				}
 				cost := wire.NanoUSD(7)
-				at := &wire.Attempt{N: c.n, Pool: "a", Status: c.status, Cost: &cost, Decision: c.decision}
+				at := &wire.Attempt{N: c.n, Pool: "a", Status: c.status, Cost: &cost, Decision: c.decision, Doubtful: c.doubtful}
 				var cause *wire.Error
 				switch c.status {
 				case wire.Failed:

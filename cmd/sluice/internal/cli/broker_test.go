@@ -169,7 +169,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	wants(t, r.err, "job dead1 failed", "2 attempts", "error: job dead1 failed: ", "hint:  see what each attempt met with: sluice job trace dead1")
 	var a answered
-	if r := tm.json(&a, "submit", "--model", "bad", "--id", "dead2", "--tenant", "other", "hello"); r.code != 1 || a.Status != wire.Failed || a.Answer.Error == nil {
+	if r := tm.json(&a, "submit", "--model", "worse", "--id", "dead2", "--tenant", "other", "hello"); r.code != 1 || a.Status != wire.Failed || a.Answer.Error == nil {
 		t.Errorf("got %+v", r)
 	}
 	list := tm.ok("dead", "list")
@@ -202,12 +202,12 @@ func TestPoolsAndRoutes(t *testing.T) {
 	tm := startBroker(t, "")
 	wants(t, tm.ok("pool", "list"), "POOL", "QUEUED", "good", " m\n", "free", "eu", " x?\n")
 	var pools poolsAnswer
-	if tm.json(&pools, "pool", "list"); len(pools.Pools) != 4 || pools.Pools[0].Workers != 1 || !pools.Pools[0].Models[0].Priced || pools.Pools[1].Models[0].Priced {
+	if tm.json(&pools, "pool", "list"); len(pools.Pools) != 5 || pools.Pools[0].Workers != 1 || !pools.Pools[0].Models[0].Priced || pools.Pools[1].Models[0].Priced {
 		t.Errorf("got %+v", pools)
 	}
 	wants(t, tm.ok("route", "list"), "MODEL", "chat ", "round_robin", "bad ")
 	var routes routesAnswer
-	if tm.json(&routes, "route", "list"); len(routes.Routes) != 4 {
+	if tm.json(&routes, "route", "list"); len(routes.Routes) != 5 {
 		t.Errorf("got %+v", routes)
 	}
 	wants(t, tm.ok("route", "explain"), "route chat, least_connections: good/m")
@@ -230,8 +230,8 @@ func TestDoctorOnARunningBroker(t *testing.T) {
 	if r.code != 0 {
 		t.Errorf("status %d", r.code)
 	}
-	wants(t, r.out, "ok    configuration ", ": 4 pools, 4 routes", "warn  configuration no ClickHouse", "ok    data directory", "ok    nats",
-		"ok    router", "ok    streams       SLUICE_JOBS 1", "every one of the 4 pools has a worker", "unknown: free/x", "→ give them a price")
+	wants(t, r.out, "ok    configuration ", ": 5 pools, 5 routes", "warn  configuration no ClickHouse", "ok    data directory", "ok    nats",
+		"ok    router", "ok    streams       SLUICE_JOBS 1", "every one of the 5 pools has a worker", "unknown: free/x", "→ give them a price")
 	var report struct {
 		Healthy bool
 		Checks  []finding

@@ -109,11 +109,13 @@ pools:
   - {name: free, adapter: simulated, models: {x: {}}, region: eu}
   - {name: slow, adapter: simulated, models: {s: {price: {input: 1, output: 2}}}, simulated: {ttft: 1h}}
   - {name: bad, adapter: simulated, models: {b: {price: {input: 1, output: 2}}}, simulated: {error_share: 1, errors: [server_error]}}
+  - {name: worse, adapter: simulated, models: {w: {price: {input: 1, output: 2}}}, simulated: {error_share: 1, errors: [server_error]}}
 routes:
   - {model: chat, candidates: [{pool: good}]}
   - {model: unknown-cost, candidates: [{pool: free}]}
   - {model: slow, candidates: [{pool: slow}]}
   - {model: bad, strategy: round_robin, candidates: [{pool: bad}]}
+  - {model: worse, candidates: [{pool: worse}]}
 workers: {max_attempts: 2, retry_backoff: 1ms, drain: 1ms}
 `
 

@@ -70,6 +70,8 @@ type Workers struct {
 	AckWait      time.Duration `yaml:"ack_wait"`      // a worker silent for longer is dead; 1s to 1h; default 30s
 	MaxAttempts  int           `yaml:"max_attempts"`  // of a job before it is a dead letter; 1 to 100; default 3
 	RetryBackoff time.Duration `yaml:"retry_backoff"` // before the second attempt, doubling; up to 1h; default 500ms
+	RetryBudget  float64       `yaml:"retry_budget"`  // retries of a route as a share of its first attempts; above 0 to 10; default 0.25
+	RetryMinimum int           `yaml:"retry_minimum"` // retries of a route that a minute always allows, to 1,000,000; default 60, and never less than 15 for each slot of its pools
 	Drain        time.Duration `yaml:"drain"`         // how long running attempts may go on at stop; up to 24h; default 30s
 }
 

@@ -36,10 +36,11 @@ func base() *Config {
 		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
 			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
 		}},
-		HTTP:      HTTP{Listen: "127.0.0.1:8080"},
-		DataDir:   "./sluice-data",
-		Records:   Records{Retention: 24 * time.Hour},
-		Workers:   Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond, Drain: 30 * time.Second},
+		HTTP:    HTTP{Listen: "127.0.0.1:8080"},
+		DataDir: "./sluice-data",
+		Records: Records{Retention: 24 * time.Hour},
+		Workers: Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond,
+			RetryBudget: 0.25, RetryMinimum: 60, Drain: 30 * time.Second},
 		Analytics: Analytics{FlushInterval: 500 * time.Millisecond},
 	}
 }

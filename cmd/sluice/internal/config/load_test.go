@@ -194,6 +194,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"clickhouse.embedded.enabled": "false", "clickhouse.embedded.listen": "127.0.0.1:0",
 		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0", "data_dir": "x: y", "records.retention": "7d",
 		"workers.ack_wait": "5s", "workers.max_attempts": "7", "workers.retry_backoff": "1s", "workers.drain": "9s",
+		"workers.retry_budget": "0.5", "workers.retry_minimum": "9",
 		"analytics.flush_interval": "50ms",
 		"pools":                    "[{name: a, adapter: simulated, models: {m: {}}}]",
 		"routes":                   "[{model: r, candidates: [{pool: a}]}]",
@@ -212,7 +213,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 	if c.SubjectPrefix != "my.sluice" || c.NATS.URL.Reveal() != "nats://u:p@10.0.0.1:4222" || !c.NATS.Embedded.Sync.Always() ||
 		c.ClickHouse.DSN.Reveal() != "clickhouse://default:x@ch:9000/sluice" || c.ClickHouse.Embedded.Password.Reveal() != "pw" ||
 		c.DataDir != "x: y" || c.Records.Retention != 168*time.Hour ||
-		c.Workers != (Workers{5 * time.Second, 7, time.Second, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond {
+		c.Workers != (Workers{5 * time.Second, 7, time.Second, 0.5, 9, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond {
 		t.Errorf("got %s", redacted(t, c))
 	}
 	if len(c.Pools) != 1 || !reflect.DeepEqual(c.Routes[0].Candidates[0], Candidate{Pool: "a", Model: "m", Weight: 1}) || c.Budgets[0].Limit != 1 || c.Tenants[0].Key.Reveal() != "k" {

@@ -218,6 +218,10 @@ func (v *validator) bounds() {
 		v.duration("nats.embedded.sync", s, time.Millisecond, time.Hour)
 	}
 	v.number("workers.max_attempts", int64(w.MaxAttempts), 1, 100)
+	v.number("workers.retry_minimum", int64(w.RetryMinimum), 1, 1_000_000)
+	if w.RetryBudget <= 0 || w.RetryBudget > 10 {
+		v.bad("workers.retry_budget", fmt.Sprint(w.RetryBudget), "must be above 0 and at most 10")
+	}
 	if r := v.c.Records.Retention; r >= time.Second && r < 2*w.AckWait {
 		v.bad("records.retention", r.String(), fmt.Sprintf(
 			"must be at least twice workers.ack_wait (%s), or the claim of a running job is forgotten", w.AckWait))
