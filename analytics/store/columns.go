@@ -39,7 +39,15 @@ var attemptColumns = []column[Attempt]{
 	{"ttft_ms", "UInt32", all(func(r *Attempt) uint32 { return u32(r.Attempt.TTFTMS) })},
 	{"latency_ms", "UInt32", all(func(r *Attempt) uint32 { return u32(r.Attempt.LatencyMS) })},
 	{"batch_id", typeWord, each(func(r *Attempt) string { return r.Job.Batch })},
+	{"experiment", typeWord, each(func(r *Attempt) string { return decision(r).Experiment })},
+	{"variant", typeWord, each(func(r *Attempt) string { return decision(r).Variant })},
 	{"labels", typeLabels, each(func(r *Attempt) map[string]string { return r.Job.Labels })},
+	{"decision_route", typeWord, each(func(r *Attempt) string { return decision(r).Route })},
+	{"rules", typeWords, words(func(d *wire.Decision) []string { return d.Rules })},
+	{"rules_failed", typeWords, words(func(d *wire.Decision) []string { return d.Failed })},
+	{"fallback", "UInt16", all(func(r *Attempt) uint16 { return u16(decision(r).Fallback) })},
+	{"max_attempts", "UInt16", all(func(r *Attempt) uint16 { return u16(r.Attempt.MaxAttempts) })},
+	{"max_output_tokens", "UInt64", all(func(r *Attempt) uint64 { return u64(r.Attempt.MaxTokens) })},
 	{"decision_sequence", "UInt64", all(func(r *Attempt) uint64 { return decision(r).Sequence })},
 	{"candidates.pool", typeWords, candidates(func(c *wire.Candidate) string { return c.Pool })},
 	{"candidates.model", typeWords, candidates(func(c *wire.Candidate) string { return c.Model })},
@@ -82,6 +90,22 @@ func decision(r *Attempt) *wire.Decision {
 		return &noDecision
 	}
 	return r.Attempt.Decision
+}
+
+// words appends a list of words of the decision as an array.
+func words(list func(*wire.Decision) []string) func(driver.BatchColumn, []Attempt) error {
+	return func(c driver.BatchColumn, rows []Attempt) error {
+		for i := range rows {
+			values := list(decision(&rows[i]))
+			if values == nil {
+				values = []string{}
+			}
+			if err := c.AppendRow(values); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // candidates appends one field of every candidate as an array. The driver

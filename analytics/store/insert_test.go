@@ -82,6 +82,9 @@ func TestRoundTrip(t *testing.T) {
 	a.Usage = wire.Usage{Input: -5, CacheRead: 1 << 40, CacheWrite: 3, Output: 4, Reasoning: 5}
 	a.LatencyMS, a.HTTP, a.N = 1<<40, 1<<20, 2
 	rows[1].Job.Labels = map[string]string{"team": "it's", "päck": `\n"` + "\x00"}
+	d := rows[2].Attempt.Decision
+	d.Rules, d.Failed, d.Experiment, d.Variant, d.Fallback = []string{"a", "b"}, []string{"c"}, "exp", "v2", 3
+	rows[2].Attempt.MaxAttempts, rows[2].Attempt.MaxTokens = 7, 1<<40
 	big := wire.NanoUSD(9_223_372_036_854_775_807)
 	rows[2].Attempt.Cost = &big
 	must(t, s.InsertAttempts(t.Context(), rows))
@@ -89,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 	got := query(t, s, "SELECT toString(tuple(* EXCEPT(labels, `candidates.score`))) FROM attempts WHERE seq = 2")[0][0].(string)
 	want := `(2,'2026-03-14 10:00:00.000200','0190f6c2-7d1a-7000000000000002',2,'` + rows[1].Job.Tenant + `','standard','/v1/chat/completions','chat',` +
 		`'least_connections','` + a.Pool + `','simulated','` + a.Model + `','eu','interrupted','interrupted',65535,0,1099511627776,3,4,5,'provider',NULL,'',` +
-		fmt.Sprint(a.QueueMS) + `,` + fmt.Sprint(a.TTFTMS) + `,4294967295,'','','',0,[],[],[],[],[])`
+		fmt.Sprint(a.QueueMS) + `,` + fmt.Sprint(a.TTFTMS) + `,4294967295,'','','','',[],[],0,0,0,0,[],[],[],[],[])`
 	if got != want {
 		t.Errorf("row 2:\n got %s\nwant %s", got, want)
 	}
@@ -101,6 +104,10 @@ func TestRoundTrip(t *testing.T) {
 	if fmt.Sprint(row[2][1:]) != fmt.Sprint([]any{[]string{"pool-0", "pool-1", "pool-2"}, []string{"", "", "tripped"},
 		[]float64{c.Candidates[0].Score, c.Candidates[1].Score, 0}, c.Sequence}) {
 		t.Errorf("decision %v, want %+v", row[2][1:], c)
+	}
+	steered := "SELECT toString(tuple(experiment, variant, decision_route, rules, rules_failed, fallback, max_attempts, max_output_tokens)) FROM attempts WHERE seq = 3"
+	if got, want := query(t, s, steered)[0][0], `('exp','v2','chat',['a','b'],['c'],3,7,1099511627776)`; got != want {
+		t.Errorf("steered: %s, want %s", got, want)
 	}
 	if got := fmt.Sprint(query(t, s, "SELECT toString(cost_usd) FROM attempts WHERE seq > 1 ORDER BY seq")); got != "[[<nil>] [9223372036.854775807]]" {
 		t.Errorf("cost_usd %s", got)

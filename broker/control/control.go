@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -27,6 +28,8 @@ type Config struct {
 	Table func() *router.Table
 	// Pools are the static facts that admin answers show beside the table's.
 	Pools func() []PoolInfo
+	// Plan is how jobs are steered; nil: they are not.
+	Plan func() *steer.Plan
 	// Observer says how the pools do; nil: nothing is known of it.
 	Observer *observe.Observer
 }

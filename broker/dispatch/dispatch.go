@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -44,6 +45,7 @@ type Dispatcher struct {
 	pub   *ledger.Publisher
 	table atomic.Pointer[router.Table]
 	tiers atomic.Pointer[map[string]string] // by tenant
+	plan  atomic.Pointer[steer.Plan]        // nil: nothing is steered
 
 	arrived chan *item
 	acked   chan outcome
@@ -52,6 +54,8 @@ type Dispatcher struct {
 	emptied chan lot      // a lot has no more jobs
 	found   chan lot      // a lot has jobs
 	wake    chan struct{} // asks for a fresh look at the queue depths
+
+	replanned chan struct{} // there is a new plan
 
 	placed atomic.Uint64
 	rare   sync.WaitGroup // jobs that leave the loop another way than to a pool
@@ -62,6 +66,7 @@ type item struct {
 	msg    *delivery
 	source *source
 	asg    wire.Assignment
+	course steer.Course
 }
 
 // sending is a work message on its way, outcome what became of it.
@@ -104,6 +109,8 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		emptied: make(chan lot, 1),
 		found:   make(chan lot, 1),
 		wake:    make(chan struct{}, 1),
+
+		replanned: make(chan struct{}, 1),
 	}
 	d.table.Store(table)
 	d.tiers.Store(&map[string]string{})

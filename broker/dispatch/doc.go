@@ -1,6 +1,6 @@
 // Package dispatch moves jobs from the backlog to the pools' work queues.
 //
-//	JOBS, SCHED ──intake (a goroutine per queue: fetch, parse, refuse, delay)
+//	JOBS, SCHED ──intake (a goroutine per queue: fetch, parse, steer, refuse, delay)
 //	                  │  items, bounded
 //	                  ▼
 //	            loop (one goroutine): router.Decide on the depths last seen

@@ -119,8 +119,9 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, fault) })
 		return
 	}
+	d.steer(it, now)
 	m := &it.asg.Meta
-	if _, ok := d.table.Load().Route(m.Route); !ok {
+	if _, ok := d.table.Load().Route(it.course.Route); !ok {
 		err := wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", m.Route)
 		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
 		return

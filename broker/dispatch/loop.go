@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -46,6 +47,7 @@ type loop struct {
 	nudged   bool          // something was observed since the last look
 	aside    map[lot]aside
 	budgets  map[string]*router.RetryBudget // by route
+	plan     *steer.Plan                    // that the held jobs' courses are of
 	soonest  int64                          // no deadline of a held job is before this, 0: there is none
 }
 
@@ -80,6 +82,7 @@ func (l *loop) run(ctx context.Context) {
 			l.looked(s)
 		case <-l.news():
 			l.nudged = true
+		case <-l.d.replanned:
 		case k := <-l.d.found:
 			l.openLot(ctx, k)
 		case k := <-l.d.emptied:
@@ -114,14 +117,14 @@ func (l *loop) drain() {
 }
 
 func (l *loop) hold(it *item) {
-	if !it.source.lot && l.lots[lot{it.asg.Meta.Class, it.asg.Meta.Route}] {
+	if !it.source.lot && l.lots[lot{it.asg.Meta.Class, it.course.Route}] {
 		l.leaving = append(l.leaving, it) // behind those parked before it
 		return
 	}
 	lane := l.classes[it.asg.Meta.Class]
-	q := lane.byName[it.asg.Meta.Route]
+	q := lane.byName[it.course.Route]
 	if q == nil {
-		q = &queue{route: it.asg.Meta.Route}
+		q = &queue{route: it.course.Route}
 		lane.byName[q.route] = q
 		lane.queues = append(lane.queues, q)
 	}
@@ -176,6 +179,7 @@ func (l *loop) place(ctx context.Context) {
 	if t := l.d.table.Load(); t != l.tally.table {
 		l.tally.reset(t, l.d.cfg.Subjects)
 	}
+	l.resteer()
 	l.observe()
 	l.leave()
 	for _, class := range wire.Classes() {
@@ -241,8 +245,10 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 	l.sequence[q.route]++
 	c := &route.Candidates()[l.result.Choice]
 	pool := &t.Pools()[c.Pool]
-	future, err := l.d.publish(it, &wire.Attempt{N: it.asg.Progress.Attempts + 1, Pool: pool.Name, Provider: pool.Provider,
-		Model: c.Model, Region: pool.Region, Strategy: route.Strategy(), Price: c.Price, Doubtful: l.doubts(c, it, now), Decision: l.result.Decision(route, l.tally.load, &in)})
+	a := &wire.Attempt{N: it.asg.Progress.Attempts + 1, Pool: pool.Name, Provider: pool.Provider, Model: c.Model, Region: pool.Region,
+		Strategy: route.Strategy(), Price: c.Price, Doubtful: l.doubts(c, it, now), Decision: l.result.Decision(route, l.tally.load, &in)}
+	it.course.Record(a.Decision, a)
+	future, err := l.d.publish(it, a)
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
 		q.blocked, q.full = true, true

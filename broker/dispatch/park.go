@@ -121,7 +121,7 @@ const parked = -1
 func (d *Dispatcher) publishParked(it *item) (*ledger.Future, error) {
 	h := wire.EncodeAssignment(&it.asg)
 	m := &it.asg.Meta
-	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, m.Route), Header: h, Data: it.msg.Data()})
+	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, it.course.Route), Header: h, Data: it.msg.Data()})
 }
 
 // lotIdle is how long a lot must bring nothing before it is looked at whether

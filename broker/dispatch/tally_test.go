@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -126,7 +127,7 @@ func TestTallyOracle(t *testing.T) {
 func TestLanes(t *testing.T) {
 	l := newLoop(&Dispatcher{})
 	hold := func(id, route string, class wire.Class) {
-		l.hold(&item{source: &source{}, asg: wire.Assignment{Meta: wire.Meta{ID: id, Route: route, Class: class, Deadline: int64(len(id))}}})
+		l.hold(&item{source: &source{}, course: steer.Course{Route: route}, asg: wire.Assignment{Meta: wire.Meta{ID: id, Route: route, Class: class, Deadline: int64(len(id))}}})
 	}
 	hold("xxx", "r", wire.Batch)
 	hold("yy", "q", wire.Batch)

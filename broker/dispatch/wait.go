@@ -59,6 +59,7 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 	if l.tally.facts != nil {
 		in.Stats = l.tally.facts.Stats
 	}
+	it.course.Input(&in)
 	return in
 }
 

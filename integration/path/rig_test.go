@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,7 @@ import (
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -41,6 +43,8 @@ type pool struct {
 	unpriced    bool
 	provider    *script
 	routes      []string // further routes that have it as their candidate
+	only        bool     // it is no candidate of chat
+	labels      map[string]string
 }
 
 // setup describes a rig. Its zero value has everything a job needs but pools.
@@ -51,8 +55,9 @@ type setup struct {
 	bare     bool // neither dispatcher nor worker: the test adds them
 	attempts int  // default 3
 	tenants  []natsd.Tenant
-	budget   float64 // of retries; default 0.25
-	held     int     // jobs per class and queue in a dispatcher's memory; default 512
+	budget   float64     // of retries; default 0.25
+	plan     *steer.Plan // of the dispatchers and of explain
+	held     int         // jobs per class and queue in a dispatcher's memory; default 512
 }
 
 // rig is a broker in a bubble.
@@ -127,7 +132,7 @@ func start(t *testing.T, s setup) *rig {
 	p := r.proc("control")
 	js := p.jetstream(t)
 	c := control.New(control.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log,
-		Table: func() *router.Table { return r.table }, Pools: func() []control.PoolInfo { return poolInfos(s) }})
+		Table: func() *router.Table { return r.table }, Plan: func() *steer.Plan { return s.plan }, Pools: func() []control.PoolInfo { return poolInfos(s) }})
 	p.goRun(r, c.Run)
 	if !s.bare {
 		r.dispatcher("d1")
@@ -158,14 +163,22 @@ func newTable(t *testing.T, s setup) *router.Table {
 		if p.concurrency == 0 {
 			p.concurrency = 4
 		}
-		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency})
+		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency, Labels: p.labels})
 		c := router.CandidateSpec{Pool: p.name, Model: "m-" + p.name, Weight: max(p.weight, 1), Price: testPrice}
 		if p.unpriced {
 			c.Price = nil
 		}
-		routes[0].Candidates = append(routes[0].Candidates, c)
-		for _, name := range p.routes {
-			routes = append(routes, router.RouteSpec{Name: name, Strategy: strategy, Candidates: []router.CandidateSpec{c}})
+		names := append([]string{"chat"}, p.routes...)
+		if p.only {
+			names = p.routes
+		}
+		for _, name := range names {
+			i := slices.IndexFunc(routes, func(r router.RouteSpec) bool { return r.Name == name })
+			if i < 0 {
+				i = len(routes)
+				routes = append(routes, router.RouteSpec{Name: name, Strategy: strategy})
+			}
+			routes[i].Candidates = append(routes[i].Candidates, c)
 		}
 	}
 	table, err := router.NewTable(pools, routes)
@@ -229,6 +242,8 @@ func (r *rig) dispatcher(name string) *proc {
 	p := r.proc(name)
 	js := p.jetstream(r.t)
 	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name), Held: r.setup.held}, r.table)
+	d.SetPlan(r.setup.plan)
+	p.dispatcher = d
 	p.goRun(r, d.Run)
 	return p
 }

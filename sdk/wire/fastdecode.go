@@ -107,6 +107,10 @@ func (s *scanner) meta(m *Meta) error {
 			return integer(s, &m.MaxTokens)
 		case "nd":
 			return integer(s, &m.Needs)
+		case "ac":
+			return str(s, &m.AskedClass)
+		case "sh":
+			return str(s, &m.Shadow)
 		case "bb":
 			return integer(s, &m.BodyBytes)
 		case "bh":
@@ -129,6 +133,17 @@ func (s *scanner) labels(l *map[string]string) error {
 	})
 }
 
+func (s *scanner) texts(list *[]string) error {
+	if *list != nil {
+		return errSlow
+	}
+	*list = []string{}
+	return s.array(func() error {
+		*list = append(*list, "")
+		return str(s, &(*list)[len(*list)-1])
+	})
+}
+
 func (s *scanner) progress(p *Progress) error {
 	return s.object(func(key string) error {
 		switch key {
@@ -143,18 +158,13 @@ func (s *scanner) progress(p *Progress) error {
 		case "h":
 			return integer(s, &p.Held)
 		case "t":
-			if p.Tried != nil {
-				return errSlow
-			}
-			p.Tried = []string{}
-			return s.array(func() error {
-				p.Tried = append(p.Tried, "")
-				return str(s, &p.Tried[len(p.Tried)-1])
-			})
+			return s.texts(&p.Tried)
 		case "x":
 			return s.uint(&p.Expect)
 		case "ra":
 			return integer(s, &p.ReadyAt)
+		case "f":
+			return integer(s, &p.Steps)
 		}
 		return errSlow
 	})
@@ -201,6 +211,10 @@ func (s *scanner) attempt(a *Attempt) error {
 			return once(&a.Limits, s.limits)
 		case "db":
 			return s.boolean(&a.Doubtful)
+		case "ma":
+			return integer(s, &a.MaxAttempts)
+		case "mx":
+			return integer(s, &a.MaxTokens)
 		case "d":
 			return once(&a.Decision, s.decision)
 		}
@@ -285,6 +299,18 @@ func (s *scanner) decision(d *Decision) error {
 			return str(s, &d.Model)
 		case "n":
 			return s.uint(&d.Sequence)
+		case "ru":
+			return s.texts(&d.Rules)
+		case "rf":
+			return s.texts(&d.Failed)
+		case "ex":
+			return str(s, &d.Experiment)
+		case "va":
+			return str(s, &d.Variant)
+		case "fb":
+			return integer(s, &d.Fallback)
+		case "fl":
+			return integer(s, &d.Left)
 		case "c":
 			if d.Candidates != nil {
 				return errSlow

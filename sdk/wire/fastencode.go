@@ -63,6 +63,21 @@ func (o *objectWriter) optText(name, s string) {
 	}
 }
 
+func (o *objectWriter) optTexts(name string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	o.key(name)
+	o.b = append(o.b, '[')
+	for i, s := range list {
+		if i > 0 {
+			o.b = append(o.b, ',')
+		}
+		o.text(s)
+	}
+	o.b = append(o.b, ']')
+}
+
 func (o *objectWriter) optInt(name string, n int64) {
 	if n != 0 {
 		o.key(name).int(n)
@@ -96,6 +111,8 @@ func (o *objectWriter) meta(m *Meta) {
 	}
 	o.optInt("mt", m.MaxTokens)
 	o.optInt("nd", int64(m.Needs))
+	o.optText("ac", string(m.AskedClass))
+	o.optText("sh", m.Shadow)
 	o.key("bb").int(int64(m.BodyBytes))
 	o.key("bh").uint(m.BodyHash)
 	o.close()
@@ -123,19 +140,10 @@ func (o *objectWriter) progress(p *Progress) {
 	}
 	o.optInt("k", int64(p.Cuts))
 	o.optInt("h", int64(p.Held))
-	if len(p.Tried) > 0 {
-		o.key("t")
-		o.b = append(o.b, '[')
-		for i, pool := range p.Tried {
-			if i > 0 {
-				o.b = append(o.b, ',')
-			}
-			o.text(pool)
-		}
-		o.b = append(o.b, ']')
-	}
+	o.optTexts("t", p.Tried)
 	o.key("x").uint(p.Expect)
 	o.optInt("ra", p.ReadyAt)
+	o.optInt("f", int64(p.Steps))
 	o.close()
 }
 
@@ -168,6 +176,8 @@ func (o *objectWriter) attempt(a *Attempt) {
 	if a.Doubtful {
 		o.key("db").truth(true)
 	}
+	o.optInt("ma", int64(a.MaxAttempts))
+	o.optInt("mx", a.MaxTokens)
 	if a.Decision != nil {
 		o.key("d").decision(a.Decision)
 	}
@@ -232,6 +242,12 @@ func (o *objectWriter) decision(d *Decision) {
 	if d.Sequence != 0 {
 		o.key("n").uint(d.Sequence)
 	}
+	o.optTexts("ru", d.Rules)
+	o.optTexts("rf", d.Failed)
+	o.optText("ex", d.Experiment)
+	o.optText("va", d.Variant)
+	o.optInt("fb", int64(d.Fallback))
+	o.optInt("fl", int64(d.Left))
 	o.close()
 }
 

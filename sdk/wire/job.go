@@ -46,6 +46,8 @@ type Meta struct {
 	Labels      map[string]string `json:"l,omitempty"`
 	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
 	Needs       Needs             `json:"nd,omitempty"` // what the body asks of a model
+	AskedClass  Class             `json:"ac,omitempty"` // as submitted, where a rule has set Class; empty: Class
+	Shadow      string            `json:"sh,omitempty"` // ID of the job that this one mirrors; empty: a job of its own
 	BodyBytes   int               `json:"bb"`
 	BodyHash    uint64            `json:"bh"` // HashBody of the body: tells a repeat from a conflict
 }
@@ -54,6 +56,14 @@ type Meta struct {
 type Job struct {
 	Meta
 	Body []byte
+}
+
+// Asked is the class that the client asked for.
+func (m *Meta) Asked() Class {
+	if m.AskedClass != "" {
+		return m.AskedClass
+	}
+	return m.Class
 }
 
 // Expired reports whether the job's deadline has passed at now.

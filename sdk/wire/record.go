@@ -34,6 +34,12 @@ type Attempt struct {
 	// it: a failure there says more of the pool than of this job.
 	Doubtful bool `json:"db,omitempty"`
 
+	// What the routers ask of the worker: the attempts after which the job is
+	// dead (0: as the worker is configured), and the most output tokens (0: as
+	// the body says).
+	MaxAttempts int   `json:"ma,omitempty"`
+	MaxTokens   int64 `json:"mx,omitempty"`
+
 	Decision *Decision `json:"d,omitempty"`
 }
 
@@ -85,6 +91,17 @@ type Decision struct {
 	Model      string      `json:"m,omitempty"`
 	Candidates []Candidate `json:"c"`
 	Sequence   uint64      `json:"n,omitempty"` // what the picker turned on
+	// Rules are the names of the rules that matched, Failed of those that
+	// could not be evaluated and so did not.
+	Rules  []string `json:"ru,omitempty"`
+	Failed []string `json:"rf,omitempty"`
+	// Experiment, or rollout, that the route is under, and the job's variant.
+	Experiment string `json:"ex,omitempty"`
+	Variant    string `json:"va,omitempty"`
+	// Fallback is the step of the fallback chain that was taken, from 1; 0:
+	// none. Left is how many more steps lead to an attempt.
+	Fallback int `json:"fb,omitempty"`
+	Left     int `json:"fl,omitempty"`
 }
 
 // Candidate is a (pool, upstream model) pair as a decision saw it.
@@ -107,6 +124,7 @@ type Progress struct {
 	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
+	Steps    int      `json:"f,omitempty"`  // of the fallback chain that failures have used up
 }
 
 // Failures are the attempts that count against the job itself.

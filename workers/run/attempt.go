@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -290,7 +291,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= a.cfg.MaxAttempts && at.Status != wire.Interrupted && !at.Excused():
+	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= cmp.Or(at.MaxAttempts, a.cfg.MaxAttempts) && at.Status != wire.Interrupted && !at.Excused():
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n

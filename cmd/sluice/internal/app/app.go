@@ -198,6 +198,10 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 	if err != nil {
 		return err
 	}
+	plan, err := buildPlan(a.cfg)
+	if err != nil {
+		return err
+	}
 	reload := []func(*config.Config) error{a.setTenants}
 	if a.has(Router) {
 		djs, err := a.connect("router")
@@ -213,20 +217,27 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
 			RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum, Observer: a.observer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
+		a.dispatcher.SetPlan(plan)
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
-			Table: a.dispatcher.Table, Pools: a.poolInfo, Observer: a.observer})
+			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Pools: a.poolInfo, Observer: a.observer})
 		g.Go(func() error { return c.Run(ctx) })
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })
 		reload = append(reload, func(cfg *config.Config) error {
 			t, err := buildTable(cfg)
-			if err == nil {
-				a.observer.Set(observed(cfg, t))
-				a.dispatcher.SetTable(t)
-				a.dispatcher.SetTiers(tiers(cfg))
+			if err != nil {
+				return err
 			}
-			return err
+			p, err := buildPlan(cfg)
+			if err != nil {
+				return err
+			}
+			a.observer.Set(observed(cfg, t))
+			a.dispatcher.SetTable(t)
+			a.dispatcher.SetTiers(tiers(cfg))
+			a.dispatcher.SetPlan(p)
+			return nil
 		})
 	}
 	if a.has(Worker) {

@@ -2,9 +2,7 @@ package app
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/observe"
@@ -42,9 +40,7 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 	schedules := zones{}
 	for _, r := range cfg.Routes {
 		spec := router.RouteSpec{Name: r.Model, Strategy: r.Strategy, Params: params(&r.Params)}
-		for _, name := range slices.Sorted(maps.Keys(r.Require)) {
-			spec.Require = append(spec.Require, router.Label{Name: name, Value: r.Require[name]})
-		}
+		spec.Require = labels(r.Require)
 		for _, c := range r.Candidates {
 			p := cfg.Pool(c.Pool)
 			if p == nil {

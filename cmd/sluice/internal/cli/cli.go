@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sluicehq/sluice/broker/rules"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/spf13/cobra"
@@ -184,7 +185,7 @@ func (g *globals) sources(cmd *cobra.Command) (config.Sources, error) {
 		flags[k] = v
 	}
 	return config.Sources{Path: g.config, Environ: g.deps.Environ, Flags: flags,
-		Strategies: g.deps.Strategies, Scorers: router.Scorers(), Adapters: g.deps.Adapters, ProviderOf: g.deps.ProviderOf}, nil
+		Strategies: g.deps.Strategies, Scorers: router.Scorers(), CheckRule: rules.Check, Adapters: g.deps.Adapters, ProviderOf: g.deps.ProviderOf}, nil
 }
 
 // Sources gives a server command its configuration's sources, to load and to

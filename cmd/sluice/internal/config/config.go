@@ -17,8 +17,9 @@ type Config struct {
 	Records       Records    `yaml:"records"`
 	Workers       Workers    `yaml:"workers"`
 	Analytics     Analytics  `yaml:"analytics"`
-	Pools         []Pool     `yaml:"pools"`  // up to MaxPools
-	Routes        []Route    `yaml:"routes"` // up to MaxRoutes
+	Pools         []Pool     `yaml:"pools"`           // up to MaxPools
+	Routes        []Route    `yaml:"routes"`          // up to MaxRoutes
+	Rules         []Rule     `yaml:"rules,omitempty"` // up to MaxRules
 	Budgets       []Budget   `yaml:"budgets,omitempty"`
 	Tenants       []Tenant   `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
 
@@ -164,6 +165,24 @@ type Schedule struct {
 	Windows []string `yaml:"windows,omitempty"` // such as "Mon-Fri 08:00-18:00", "Sat,Sun", "22:00-06:00"
 }
 
+// Rule says what becomes of the jobs that an expression is true of.
+type Rule struct {
+	Name     string `yaml:"name"` // [A-Za-z0-9_-]{1,64}, unique; decisions record it
+	When     string `yaml:"when"` // a CEL expression of type bool; see package broker/rules for its variables
+	Then     Then   `yaml:"then"`
+	Continue bool   `yaml:"continue,omitempty"` // later rules may add what this one leaves open; else the first match is the last
+}
+
+// Then is what follows from a rule that matches; at least one key.
+type Then struct {
+	Route       string            `yaml:"route,omitempty"`        // a configured one
+	Require     map[string]string `yaml:"require,omitempty"`      // labels that a candidate's pool must carry
+	Prefer      map[string]string `yaml:"prefer,omitempty"`       // labels to carry where some candidates do
+	Class       string            `yaml:"class,omitempty"`        // interactive, standard or batch
+	MaxAttempts int               `yaml:"max_attempts,omitempty"` // 1 to 100, instead of workers.max_attempts
+	Deadline    time.Duration     `yaml:"deadline,omitempty"`     // from submission, 1s to 366 days; an earlier one of the client's stays
+}
+
 // Budget is a limit on spending. This release reads and checks budgets, but
 // does not enforce them.
 type Budget struct {
@@ -187,6 +206,16 @@ func (c *Config) Pool(name string) *Pool {
 	for i := range c.Pools {
 		if c.Pools[i].Name == name {
 			return &c.Pools[i]
+		}
+	}
+	return nil
+}
+
+// Route finds a route by its model name, or gives nil.
+func (c *Config) Route(model string) *Route {
+	for i := range c.Routes {
+		if c.Routes[i].Model == model {
+			return &c.Routes[i]
 		}
 	}
 	return nil

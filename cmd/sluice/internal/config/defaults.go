@@ -12,6 +12,7 @@ import (
 const (
 	MaxPools  = 1_000 // and of candidates of a route
 	MaxRoutes = 10_000
+	MaxRules  = 1_000
 )
 
 // Defaults that other parts of the configuration refer to.
@@ -66,6 +67,7 @@ func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
 func (d *decoder) complete(c *Config, src Sources) {
 	c.Pools = bounded(d, "pools", c.Pools, MaxPools)
 	c.Routes = bounded(d, "routes", c.Routes, MaxRoutes)
+	c.Rules = bounded(d, "rules", c.Rules, MaxRules)
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		r.Candidates = bounded(d, at("routes", i)+".candidates", r.Candidates, MaxPools)

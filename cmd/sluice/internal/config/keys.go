@@ -98,6 +98,8 @@ func elementNames(list reflect.Value) []string {
 			names[i] = e.Model
 		case Tenant:
 			names[i] = e.Name
+		case Rule:
+			names[i] = e.Name
 		case Budget:
 			names[i] = e.Scope
 		}

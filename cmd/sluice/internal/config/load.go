@@ -46,6 +46,8 @@ type Sources struct {
 	// ProviderOf names the provider behind a base URL, "" if it is not known;
 	// nil knows none.
 	ProviderOf func(baseURL string) string
+	// CheckRule says what is wrong with a rule's expression; nil checks none.
+	CheckRule func(when string) error
 	// Client leaves secrets that cannot be resolved unset instead of calling
 	// them faults: a client need not hold the keys of pools. URLs are needed
 	// all the same.

@@ -198,6 +198,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"analytics.flush_interval": "50ms",
 		"pools":                    "[{name: a, adapter: simulated, models: {m: {}}}]",
 		"routes":                   "[{model: r, candidates: [{pool: a}]}]",
+		"rules":                    "[{name: r, when: \"true\", then: {class: batch}}]",
 		"budgets":                  "[{scope: global, limit_usd: 0.000000001}]",
 		"tenants":                  "[{name: t, key: k}]",
 	}

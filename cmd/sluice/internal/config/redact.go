@@ -74,7 +74,7 @@ func (b Budget) MarshalYAML() (any, error) {
 }
 
 // NeedsRestart lists the keys that differ between two configurations and are
-// read at start only: pools, routes, budgets and tenants apply while running,
+// read at start only: pools, routes, rules, budgets and tenants apply while running,
 // but for whether there are tenants at all.
 func NeedsRestart(old, now *Config) []string {
 	var keys []string

@@ -42,10 +42,7 @@ func (v *validator) candidate(key string, c *Candidate) {
 // params checks a route's own settings.
 func (v *validator) params(key string, r *Route) {
 	p := &r.Params
-	for name, val := range r.Require {
-		v.text(key+".require", name, 1, 64)
-		v.text(key+".require."+name, val, 0, 256)
-	}
+	v.labels(key+".require", r.Require)
 	key += ".params"
 	if p.Percentile != 0 && !slices.Contains([]int{50, 90, 95, 99}, p.Percentile) {
 		v.bad(key+".percentile", strconv.Itoa(p.Percentile), "must be 50, 90, 95 or 99")

@@ -28,6 +28,7 @@ func (v *validator) run() {
 	v.bounds()
 	v.pools()
 	v.routes()
+	v.rules()
 	v.budgets()
 	v.tenants()
 }

@@ -1,0 +1,55 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/broker/steer"
+)
+
+// SetPlan replaces how jobs are steered, also of those that wait in memory.
+// A nil plan steers nothing. Set the table that it refers to first.
+func (d *Dispatcher) SetPlan(p *steer.Plan) {
+	d.plan.Store(p)
+	d.nudge()
+}
+
+// Plan is how jobs are steered now; nil: they are not.
+func (d *Dispatcher) Plan() *steer.Plan { return d.plan.Load() }
+
+// nudge has the loop look at what is new, if it sleeps.
+func (d *Dispatcher) nudge() {
+	select {
+	case d.replanned <- struct{}{}:
+	default:
+	}
+}
+
+// steer takes a job's course.
+func (d *Dispatcher) steer(it *item, now time.Time) {
+	m := &it.asg.Meta
+	it.course = d.plan.Load().Steer(d.table.Load(), m, (*d.tiers.Load())[m.Tenant], it.asg.Progress.Attempts+1, now)
+}
+
+// resteer takes the course of every job in memory anew if the plan has
+// changed: some are then of another class or route.
+func (l *loop) resteer() {
+	p := l.d.plan.Load()
+	if p == l.plan {
+		return
+	}
+	l.plan = p
+	now := time.Now()
+	var all []*item
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			all = append(all, q.items...)
+			q.items = nil
+		}
+		lane.sweep()
+	}
+	l.held -= len(all)
+	for _, it := range all {
+		l.d.steer(it, now)
+		l.hold(it)
+	}
+}

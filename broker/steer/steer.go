@@ -1,0 +1,71 @@
+package steer
+
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/broker/rules"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// Config is what a Plan is made of.
+type Config struct {
+	Rules *rules.Set // nil: none
+}
+
+// Plan is how jobs are steered. Make one with New; it is immutable. A nil
+// Plan steers nothing.
+type Plan struct {
+	cfg Config
+}
+
+// New makes a plan.
+func New(c Config) *Plan { return &Plan{cfg: c} }
+
+// Course is where a job goes, and who said so.
+type Course struct {
+	Route           string // that decides
+	Require, Prefer []router.Label
+	MaxAttempts     int // 0: as the worker is configured
+	Rules, Failed   []string
+}
+
+// Steer takes a job's course and writes what rules say of class and deadline
+// into its Meta. attempt is the one to be made, from 1.
+func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, now time.Time) Course {
+	if p == nil {
+		return Course{Route: m.Route}
+	}
+	out := p.cfg.Rules.Match(&rules.Facts{Meta: m, Tier: tier, Attempt: attempt, Now: now})
+	c := Course{Route: m.Route, Require: out.Require, Prefer: out.Prefer, MaxAttempts: out.MaxAttempts, Rules: out.Rules, Failed: out.Failed}
+	if out.Route != "" {
+		if _, ok := t.Route(out.Route); ok {
+			c.Route = out.Route
+		} else { // I2
+			c.Failed = append(c.Failed, out.Router)
+		}
+	}
+	class := m.Asked()
+	m.Class, m.AskedClass = class, ""
+	if out.Class != "" && out.Class != class {
+		m.Class, m.AskedClass = out.Class, class
+	}
+	if out.Deadline > 0 { // counted from the submission, so that a second time gives the same (I3)
+		if at := m.SubmittedAt + int64(out.Deadline); m.Deadline == 0 || at < m.Deadline {
+			m.Deadline = at
+		}
+	}
+	return c
+}
+
+// Input adds to a decision's input what the course asks of it.
+func (c *Course) Input(in *router.Input) { in.Require, in.Prefer = c.Require, c.Prefer }
+
+// Record adds the course to a decision, and to the attempt that follows from
+// it, if there is one.
+func (c *Course) Record(d *wire.Decision, a *wire.Attempt) {
+	d.Rules, d.Failed = c.Rules, c.Failed
+	if a != nil {
+		a.MaxAttempts = c.MaxAttempts
+	}
+}

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/sluicehq/sluice/broker/rules"
+	"github.com/sluicehq/sluice/broker/steer"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// buildPlan makes the plan by which jobs are steered from the configuration.
+func buildPlan(cfg *config.Config) (*steer.Plan, error) {
+	var list []rules.Rule
+	for _, r := range cfg.Rules {
+		list = append(list, rules.Rule{Name: r.Name, When: r.When, Continue: r.Continue, Then: rules.Effect{
+			Route: r.Then.Route, Require: labels(r.Then.Require), Prefer: labels(r.Then.Prefer), Class: wire.Class(r.Then.Class),
+			MaxAttempts: r.Then.MaxAttempts, Deadline: r.Then.Deadline}})
+	}
+	set, err := rules.Compile(list)
+	if err != nil {
+		return nil, err
+	}
+	return steer.New(steer.Config{Rules: set}), nil
+}
+
+// labels are the router's for the configuration's, by name.
+func labels(m map[string]string) (out []router.Label) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, router.Label{Name: name, Value: m[name]})
+	}
+	return out
+}
