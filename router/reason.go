@@ -56,7 +56,7 @@ var reasonDocs = [numReasons]struct{ name, meaning string }{
 	CircuitOpen:  {"circuit_open", "the circuit is open, or half open and all probes are out"},
 	RateLimited:  {"rate_limited", "no requests or tokens are left in the provider's window"},
 	Full:         {"full", "as many jobs are there as the class may have"},
-	Ejected:      {"ejected", "an outlier among pools that are not"},
+	Ejected:      {"ejected", "an outlier among pools that are not, or its queue stands still"},
 	Tried:        {"already_tried", "an earlier attempt failed there, and others are untried"},
 	NotPreferred: {"not_preferred", "lacks a label that a rule prefers and others have"},
 	OverBound:    {"over_bound", "above its bound of a consistent hash"},

@@ -154,6 +154,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { d.findLots(ctx); return nil })
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { d.rescue(ctx, work); return nil })
+	g.Go(func() error { d.recall(ctx, work); return nil })
 	g.Go(func() error { l.run(ctx); close(d.sent); return nil })
 	g.Go(func() error { d.ack(); return nil })
 	err = g.Wait()

@@ -22,7 +22,8 @@
 // limited, open or down stays in the backlog until one of them opens; where
 // that is far off, it waits in a schedule with a record that says so. Retries
 // have a budget, as a share of their route's first attempts. Jobs in the queue
-// of a pool that nobody serves any more are taken back.
+// of a pool that nobody serves any more are taken back (rescue), and so are
+// those that would wait long where they are (recall).
 //
 // Any number of dispatchers may run. Queue depth comes from the server (one
 // STREAM.INFO for all pools); between two looks each dispatcher adds its own

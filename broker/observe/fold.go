@@ -38,6 +38,7 @@ type pool struct {
 	refusals int   // rate limit answers in a row
 	use      use
 	blame    blame
+	stalled  bool
 
 	latency, ttft router.Histogram // of successes, for people
 }

@@ -24,6 +24,7 @@ type Pool struct {
 	Workers      int  // live processes that serve it
 	Down         bool // that there is none is certain
 	Draining     bool
+	Stalled      bool // its queue stands still: see Observer.Stall
 	LimitedUntil int64
 	// Refused says that the provider's last word was to be called less.
 	Refused bool
@@ -50,7 +51,7 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Routers, s.Rank = f.routers(now)
 	for i, rp := range table.Pools() {
 		p := f.pools[rp.Name]
-		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame}
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame, Stalled: p.stalled}
 		for _, s := range p.use.running {
 			out.Running = append(out.Running, s.work)
 		}
@@ -84,6 +85,7 @@ func (s *Snapshot) Fill(i int, now int64, last uint64, l *router.Load) {
 	}
 	l.Probes = min(l.Probes, probes-l.Depth)
 	p.Ejection.Fill(ejectConfig, now, l)
+	l.Ejected = l.Ejected || p.Stalled
 	l.Probes = int32(s.share(int64(l.Probes), now))
 	if p.Requests.Limit|p.Tokens.Limit == 0 {
 		l.Requests, l.Tokens = router.Quota{}, router.Quota{}
