@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -17,18 +14,23 @@ type CostQuery struct {
 	// By lists the dimensions to group by, see [Dimensions]. Empty: one row
 	// for everything.
 	By []string
-	// Since (included) and Until (excluded) bound the ledger's timestamp. The
-	// zero time leaves that side open.
+	// Since (included) and Until (excluded) bound the ledger's timestamp, to
+	// the microsecond. The zero time leaves that side open.
 	Since, Until time.Time
 	// Where keeps attempts whose dimension has this value.
 	Where map[string]string
-	// Hourly answers from the hourly projection, which does not grow with the
-	// number of attempts: bounds are widened to whole hours, only the
-	// dimensions in it are allowed, and Jobs and the quantiles stay zero.
-	Hourly bool
+	// Rows reads every row of the window instead of projections: for distinct
+	// jobs, and for percentiles by any dimension. That takes time in
+	// proportion to their number. Dimensions that no projection has are read
+	// from rows anyway.
+	Rows bool
 	// Limit is the most rows to return, the dearest first. Defaults to 1,000.
 	Limit int
 }
+
+// Quantiles of a time in milliseconds, to 1 %; all 0 when nothing has the
+// figure, or when it needs [CostQuery.Rows].
+type Quantiles struct{ P50, P90, P95, P99 float64 }
 
 // CostRow is one group of attempts.
 type CostRow struct {
@@ -36,186 +38,193 @@ type CostRow struct {
 	Spend    wire.NanoUSD // sum of the known costs
 	Attempts uint64
 	Unknown  uint64 // attempts whose cost is not known: not in Spend
-	Failed   uint64 // attempts that neither succeeded nor were cancelled
-	Jobs     uint64 // distinct jobs
-	Usage    wire.Usage
-	// Quantiles in milliseconds, 0 when no attempt has the figure.
-	LatencyP50, LatencyP95, TTFTP50, TTFTP95 float64
+	// Succeeded, Failed (neither succeeded nor cancelled) and the rest, the
+	// cancelled, make up Attempts. Wasted is what all but the succeeded cost.
+	Succeeded, Failed uint64
+	Wasted            wire.NanoUSD
+	Jobs              uint64 // distinct jobs; 0 unless read from rows
+	Usage             wire.Usage
+	Latency, TTFT     Quantiles
 }
 
 // ErrorShare is the share of failed attempts, from 0 to 1.
-func (r *CostRow) ErrorShare() float64 {
-	if r.Attempts == 0 {
+func (r *CostRow) ErrorShare() float64 { return ratio(r.Failed, r.Attempts) }
+
+// CacheShare is the share of the tokens in that a provider's cache answered.
+func (r *CostRow) CacheShare() float64 {
+	return ratio(r.Usage.CacheRead, r.Usage.Input+r.Usage.CacheRead+r.Usage.CacheWrite)
+}
+
+// PerSuccess is the whole spend, failures included, per successful attempt in
+// dollars, 0 if there is none.
+func (r *CostRow) PerSuccess() float64 { return ratio(r.Spend, r.Succeeded) / wire.NanosPerUSD }
+
+// Per1000Tokens is the spend per 1,000 tokens of all kinds in dollars, 0 if
+// there are none.
+func (r *CostRow) Per1000Tokens() float64 {
+	u := r.Usage
+	return 1000 * ratio(r.Spend, u.Input+u.CacheRead+u.CacheWrite+u.Output+u.Reasoning) / wire.NanosPerUSD
+}
+
+// ratio is 0 where there is nothing to divide by.
+func ratio[A, B ~int64 | ~uint64](a A, b B) float64 {
+	if b == 0 {
 		return 0
 	}
-	return float64(r.Failed) / float64(r.Attempts)
+	return float64(a) / float64(b)
 }
 
-// hourlyDimensions are in the hourly projection of attempts; rowDimensions
-// need the rows. Both give a text.
-var hourlyDimensions = map[string]string{
-	"tenant": "tenant", "pool": "pool", "provider": "provider", "model": "model", "route": "route",
-	"class": "class", "status": "status",
-	"hour": "formatDateTime(toStartOfHour(ts), '%F %H:00')", "day": "toString(toDate(toStartOfHour(ts)))",
-}
+const (
+	sums = `count() AS n, count(cost_nano_usd) AS known, sum(cost_nano_usd) AS spend,
+	sum(input_tokens) AS t1, sum(cache_read_tokens) AS t2, sum(cache_write_tokens) AS t3,
+	sum(output_tokens) AS t4, sum(reasoning_tokens) AS t5`
+	outerSums = `toUInt64(sum(n)) AS attempts, toInt64(sum(known)), toInt64(ifNull(sum(spend), 0)) AS spent,
+	toUInt64(sumIf(n, st = 'succeeded')), toUInt64(sumIf(n, st NOT IN ('succeeded', 'cancelled'))),
+	toInt64(ifNull(sumIf(spend, st != 'succeeded'), 0)),
+	toInt64(sum(t1)), toInt64(sum(t2)), toInt64(sum(t3)), toInt64(sum(t4)), toInt64(sum(t5))`
 
-var rowDimensions = map[string]string{
-	"strategy": "strategy", "region": "region", "batch_id": "batch_id", "endpoint": "endpoint",
-	"error_code": "error_code", "price_version": "price_version", "usage_source": "usage_source",
-	"experiment": "experiment", "variant": "variant",
-}
-
-const labelDimension = "label:"
-
-// Dimensions lists what [CostQuery] can group and filter by. Beside these
-// there is label:<name> for every label.
-func Dimensions() []string {
-	list := slices.AppendSeq(slices.Collect(maps.Keys(hourlyDimensions)), maps.Keys(rowDimensions))
-	slices.Sort(list)
-	return list
-}
-
-// dimension is the SQL of a dimension.
-func dimension(name string, hourly bool) (string, error) {
-	if sql, ok := hourlyDimensions[name]; ok {
-		return sql, nil
-	}
-	if hourly {
-		allowed := slices.Sorted(maps.Keys(hourlyDimensions))
-		return "", fmt.Errorf("dimension %.40q is not in the hourly projection: use %s", name, strings.Join(allowed, ", "))
-	}
-	if sql, ok := rowDimensions[name]; ok {
-		return sql, nil
-	}
-	if label, ok := strings.CutPrefix(name, labelDimension); ok && wire.ValidName(label) {
-		return "labels[" + quote(strings.ToLower(label)) + "]", nil
-	}
-	return "", fmt.Errorf("dimension %.40q is not known: use %s or label:<name>", name, strings.Join(Dimensions(), ", "))
-}
+	// The quantiles' levels and precision, as the projections have them.
+	levels = `(0.01, 0.5, 0.9, 0.95, 0.99)`
+	times  = `quantilesDDStateIf` + levels + `(latency_ms, latency_ms > 0) AS a,
+	quantilesDDStateIf` + levels + `(ttft_ms, ttft_ms > 0) AS b`
+	outerTimes = `quantilesDDMerge` + levels + `(a), quantilesDDMerge` + levels + `(b)`
+)
 
 // Cost sums up attempts, the dearest group first; groups by hour or day come
-// in the order of time.
+// in the order of time. The window is exact whatever answers it.
 func (s *Store) Cost(ctx context.Context, q CostQuery) ([]CostRow, error) {
-	sql, err := q.sql()
+	sum, quantiles, err := q.plan()
 	if err != nil {
 		return nil, err
 	}
+	rows, err := s.costRows(ctx, sum, q.fromRows())
+	if err != nil || quantiles == nil || len(rows) == 0 {
+		return rows, err
+	}
+	return rows, s.addTimes(ctx, quantiles, func(keys []string, a, b Quantiles) {
+		if i := slices.IndexFunc(rows, func(r CostRow) bool { return slices.Equal(r.Keys, keys) }); i >= 0 {
+			rows[i].Latency, rows[i].TTFT = a, b
+		}
+	})
+}
+
+// fromRows reports whether only rows have what is asked for.
+func (q *CostQuery) fromRows() bool {
+	names := asked(q.By, q.Where)
+	return q.Rows || !within(names, attemptSums, false) && !within(names, attemptLabels, true)
+}
+
+// plan is the question for the sums, and that for the quantiles if they come
+// from elsewhere.
+func (q *CostQuery) plan() (sum, quantiles *question, err error) {
+	base := question{table: Attempts, ts: "ts", since: q.Since, until: q.Until, by: q.By, where: q.Where,
+		dimension: dimensionOf("ts", slices.Concat(attemptSums, attemptRows))}
+	for _, name := range asked(q.By, q.Where) {
+		if _, err := base.dimension(name, &segment{}); err != nil {
+			return nil, nil, err
+		}
+	}
+	s := base
+	s.group, s.inner, s.outer, s.order, s.limit = "status AS st", sums, outerSums, "spent DESC, attempts DESC", q.Limit
+	if s.limit <= 0 {
+		s.limit = 1000
+	}
+	names := asked(q.By, q.Where)
+	switch {
+	case q.fromRows():
+		s.inner += ", uniqExactState(cityHash64(tenant, job_id)) AS jobs, " + times
+		s.outer += ", uniqExactMerge(jobs), " + outerTimes
+		return &s, nil, nil
+	case within(names, attemptSums, false):
+		s.units = unitsOf(q.By)
+	default:
+		s.units = []time.Duration{day}
+	}
+	t := base
+	t.inner, t.outer = times, outerTimes
+	switch {
+	case within(names, attemptTimes, false):
+		t.units = []time.Duration{time.Hour}
+	case within(names, attemptTenantTimes, false):
+		t.units = []time.Duration{day}
+	default:
+		return &s, nil, nil
+	}
+	return &s, &t, nil
+}
+
+func (s *Store) costRows(ctx context.Context, q *question, whole bool) ([]CostRow, error) {
+	var list []CostRow
+	err := s.each(ctx, "cost", q, func(scan func(...any) error) error {
+		r := CostRow{Keys: make([]string, len(q.by))}
+		var known int64
+		var a, b []float64
+		dest := append(pointers(r.Keys), &r.Attempts, &known, (*int64)(&r.Spend), &r.Succeeded, &r.Failed, (*int64)(&r.Wasted),
+			&r.Usage.Input, &r.Usage.CacheRead, &r.Usage.CacheWrite, &r.Usage.Output, &r.Usage.Reasoning)
+		if whole {
+			dest = append(dest, &r.Jobs, &a, &b)
+		}
+		if err := scan(dest...); err != nil {
+			return err
+		}
+		r.Unknown, r.Latency, r.TTFT = r.Attempts-uint64(known), quantilesOf(a), quantilesOf(b)
+		if r.Attempts > 0 || len(r.Keys) == 0 {
+			list = append(list, r)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// addTimes hands over two quantiles by their keys.
+func (s *Store) addTimes(ctx context.Context, q *question, add func(keys []string, a, b Quantiles)) error {
+	return s.each(ctx, "percentiles", q, func(scan func(...any) error) error {
+		keys := make([]string, len(q.by))
+		var a, b []float64
+		if err := scan(append(pointers(keys), &a, &b)...); err != nil {
+			return err
+		}
+		add(keys, quantilesOf(a), quantilesOf(b))
+		return nil
+	})
+}
+
+// each runs a question and hands over its rows.
+func (s *Store) each(ctx context.Context, step string, q *question, row func(scan func(...any) error) error) error {
+	sql, err := q.sql()
+	if err != nil {
+		return err
+	}
+	return s.eachSQL(ctx, step, sql, row)
+}
+
+func (s *Store) eachSQL(ctx context.Context, step, sql string, row func(scan func(...any) error) error) error {
 	rows, err := s.conn.Query(ctx, sql)
 	if err != nil {
-		return nil, s.wrap("cost", err)
+		return s.wrap(step, err)
 	}
 	defer rows.Close()
-	var list []CostRow
 	for rows.Next() {
-		r := CostRow{Keys: make([]string, len(q.By))}
-		var spend, known int64
-		dest := make([]any, 0, len(q.By)+15)
-		for i := range r.Keys {
-			dest = append(dest, &r.Keys[i])
+		if err := row(rows.Scan); err != nil {
+			return s.wrap(step, err)
 		}
-		dest = append(dest, &r.Attempts, &known, &spend, &r.Failed,
-			&r.Usage.Input, &r.Usage.CacheRead, &r.Usage.CacheWrite, &r.Usage.Output, &r.Usage.Reasoning,
-			&r.Jobs, &r.LatencyP50, &r.LatencyP95, &r.TTFTP50, &r.TTFTP95)
-		if err := rows.Scan(dest...); err != nil {
-			return nil, s.wrap("cost", err)
-		}
-		r.Spend, r.Unknown = wire.NanoUSD(spend), r.Attempts-uint64(known)
-		for _, v := range []*float64{&r.LatencyP50, &r.LatencyP95, &r.TTFTP50, &r.TTFTP95} {
-			if math.IsNaN(*v) {
-				*v = 0
-			}
-		}
-		list = append(list, r)
 	}
-	return list, s.wrap("cost", rows.Err())
+	return s.wrap(step, rows.Err())
 }
 
-// sums are taken per status first, in both forms, so that the inner query of
-// the hourly form is one that the projection answers.
-const sums = `count() AS n, count(cost_nano_usd) AS known, sum(cost_nano_usd) AS spend,
-	sum(input_tokens) AS t1, sum(cache_read_tokens) AS t2, sum(cache_write_tokens) AS t3,
-	sum(output_tokens) AS t4, sum(reasoning_tokens) AS t5`
-
-const failed = `NOT IN ('succeeded', 'cancelled')`
-
-func (q *CostQuery) sql() (string, error) {
-	var keys, names []string
-	order := "spend DESC, n DESC"
-	for i, name := range q.By {
-		expr, err := dimension(name, q.Hourly)
-		if err != nil {
-			return "", err
-		}
-		k := fmt.Sprintf("k%d", i)
-		keys, names = append(keys, "toString("+expr+") AS "+k), append(names, k)
-		if name == "hour" || name == "day" {
-			order = k + ", " + order
-		}
+func pointers(keys []string) []any {
+	list := make([]any, len(keys), len(keys)+16)
+	for i := range keys {
+		list[i] = &keys[i]
 	}
-	where, err := q.where()
-	if err != nil {
-		return "", err
-	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 1000
-	}
-	inner := "SELECT " + list(keys, "status AS st", sums) + " FROM attempts" + where + " GROUP BY " + list(names, "st")
-	outer := `toUInt64(sum(n)), toInt64(sum(known)), toInt64(ifNull(sum(spend), 0)) AS spend, toUInt64(sumIf(n, st ` + failed + `)),
-	toInt64(sum(t1)), toInt64(sum(t2)), toInt64(sum(t3)), toInt64(sum(t4)), toInt64(sum(t5))`
-	if !q.Hourly {
-		return q.rowsSQL(keys, names, where, order, limit), nil
-	}
-	group := ""
-	if len(names) > 0 {
-		group = " GROUP BY " + strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("SELECT %s, toUInt64(0), 0., 0., 0., 0. FROM (%s)%s ORDER BY %s LIMIT %d",
-		list(names, outer), inner, group, strings.ReplaceAll(order, "n DESC", "sum(n) DESC"), limit), nil
+	return list
 }
 
-// rowsSQL reads rows: what no projection holds is in it.
-func (q *CostQuery) rowsSQL(keys, names []string, where, order string, limit int) string {
-	sql := "SELECT " + list(keys, `count() AS n, toInt64(count(cost_nano_usd)), toInt64(ifNull(sum(cost_nano_usd), 0)) AS spend,
-	countIf(status `+failed+`), toInt64(sum(input_tokens)), toInt64(sum(cache_read_tokens)), toInt64(sum(cache_write_tokens)),
-	toInt64(sum(output_tokens)), toInt64(sum(reasoning_tokens)), uniqExact(cityHash64(tenant, job_id)),
-	toFloat64(quantileTDigestIf(0.5)(latency_ms, latency_ms > 0)), toFloat64(quantileTDigestIf(0.95)(latency_ms, latency_ms > 0)),
-	toFloat64(quantileTDigestIf(0.5)(ttft_ms, ttft_ms > 0)), toFloat64(quantileTDigestIf(0.95)(ttft_ms, ttft_ms > 0))`) +
-		" FROM attempts" + where
-	if len(names) > 0 {
-		sql += " GROUP BY " + strings.Join(names, ", ")
+func quantilesOf(v []float64) Quantiles {
+	if len(v) != 4 || math.IsNaN(v[0]) {
+		return Quantiles{}
 	}
-	return fmt.Sprintf("%s ORDER BY %s LIMIT %d", sql, order, limit)
-}
-
-func (q *CostQuery) where() (string, error) {
-	var conds []string
-	ts := "ts"
-	since, until := q.Since, q.Until
-	if q.Hourly {
-		ts = "toStartOfHour(ts)"
-		since = since.Truncate(time.Hour)
-		if !until.Equal(until.Truncate(time.Hour)) {
-			until = until.Truncate(time.Hour).Add(time.Hour)
-		}
-	}
-	if !since.IsZero() {
-		conds = append(conds, ts+" >= "+moment(since))
-	}
-	if !until.IsZero() {
-		conds = append(conds, ts+" < "+moment(until))
-	}
-	for _, name := range slices.Sorted(maps.Keys(q.Where)) {
-		expr, err := dimension(name, q.Hourly)
-		if err != nil {
-			return "", err
-		}
-		conds = append(conds, expr+" = "+quote(q.Where[name]))
-	}
-	if len(conds) == 0 {
-		return "", nil
-	}
-	return " WHERE " + strings.Join(conds, " AND "), nil
+	return Quantiles{v[0], v[1], v[2], v[3]}
 }
 
 // Unpriced is a model that attempts used without a known price.
@@ -228,30 +237,16 @@ type Unpriced struct {
 // Unpriced lists the models whose attempts were costed as unknown because they
 // had no price, the most used first.
 func (s *Store) Unpriced(ctx context.Context) ([]Unpriced, error) {
-	rows, err := s.conn.Query(ctx, `SELECT pool, provider, model, count() AS n, max(ts) FROM attempts
-		WHERE cost_nano_usd IS NULL AND price_version = '' AND model != ''
-		GROUP BY pool, provider, model ORDER BY n DESC, pool, model LIMIT 1000`)
-	if err != nil {
-		return nil, s.wrap("models without a price", err)
-	}
-	defer rows.Close()
 	var list []Unpriced
-	for rows.Next() {
+	err := s.eachSQL(ctx, "models without a price", `SELECT pool, provider, model, count() AS n, max(ts) FROM attempts
+		WHERE cost_nano_usd IS NULL AND price_version = '' AND model != ''
+		GROUP BY pool, provider, model ORDER BY n DESC, pool, model LIMIT 1000`, func(scan func(...any) error) error {
 		var u Unpriced
-		if err := rows.Scan(&u.Pool, &u.Provider, &u.Model, &u.Attempts, &u.Last); err != nil {
-			return nil, s.wrap("models without a price", err)
+		if err := scan(&u.Pool, &u.Provider, &u.Model, &u.Attempts, &u.Last); err != nil {
+			return err
 		}
 		list = append(list, u)
-	}
-	return list, s.wrap("models without a price", rows.Err())
-}
-
-// moment is a timestamp as SQL, to the microsecond as stored.
-func moment(t time.Time) string {
-	return fmt.Sprintf("fromUnixTimestamp64Micro(toInt64(%d), 'UTC')", t.UnixMicro())
-}
-
-// list joins select items.
-func list(items []string, more ...string) string {
-	return strings.Join(append(slices.Clip(items), more...), ", ")
+		return nil
+	})
+	return list, err
 }

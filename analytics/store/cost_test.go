@@ -14,12 +14,12 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// costRows are rows over several hours with every kind of outcome.
+// costRows are rows over two days with every kind of outcome.
 func costRows(n int) []store.Attempt {
 	r := rand.New(rand.NewPCG(7, 7))
 	rows := fakeAttempts(1, n)
 	for i := range rows {
-		rows[i].TS = day.Add(time.Duration(i) * 8 * time.Hour / time.Duration(n))
+		rows[i].TS = day.Add(time.Duration(i) * 52 * time.Hour / time.Duration(n))
 		rows[i].Job.Labels = map[string]string{"team": []string{"red", "blue", "it's"}[r.IntN(3)]}
 		a := rows[i].Attempt
 		switch r.IntN(8) {
@@ -52,8 +52,15 @@ func oracle(rows []store.Attempt, key func(*store.Attempt) string) map[string]st
 		} else {
 			g.Spend += *r.Attempt.Cost
 		}
-		if r.Attempt.Status != wire.Succeeded && r.Attempt.Status != wire.Cancelled {
+		switch r.Attempt.Status {
+		case wire.Succeeded:
+			g.Succeeded++
+		case wire.Cancelled:
+		default:
 			g.Failed++
+		}
+		if r.Attempt.Status != wire.Succeeded && r.Attempt.Cost != nil {
+			g.Wasted += *r.Attempt.Cost
 		}
 		if id := k + "|" + r.Job.Tenant + "|" + r.Job.ID; !jobs[id] {
 			jobs[id] = true
@@ -67,95 +74,152 @@ func oracle(rows []store.Attempt, key func(*store.Attempt) string) map[string]st
 	return groups
 }
 
-func compare(t *testing.T, name string, got []store.CostRow, want map[string]store.CostRow, hourly bool) {
+// near reports whether a quantile is within 2 % of the exact one: 1 % of the
+// sketch, and as much for the gap between neighbours.
+func near(got float64, values []int64, level float64) bool {
+	slices.Sort(values)
+	if len(values) == 0 {
+		return got == 0
+	}
+	i := int(level * float64(len(values)-1))
+	lo, hi := values[max(i-1, 0)], values[min(i+1, len(values)-1)]
+	return got >= 0.98*float64(lo) && got <= 1.02*float64(hi)
+}
+
+// compare holds rows to the oracle; their times are compared where they are
+// to be known.
+func compare(t *testing.T, name string, got []store.CostRow, rows []store.Attempt, key func(*store.Attempt) string, distinct, times bool) {
 	t.Helper()
+	want := oracle(rows, key)
 	if len(got) != len(want) {
 		t.Errorf("%s: %d groups, want %d", name, len(got), len(want))
 	}
-	for _, g := range got {
-		w := want[strings.Join(g.Keys, "|")]
-		if hourly {
-			w.Jobs = 0
-		} else if g.LatencyP50 <= 0 || g.LatencyP95 < g.LatencyP50 || g.TTFTP95 < g.TTFTP50 ||
-			(g.TTFTP50 > 0) == slices.Contains(g.Keys, "interrupted") {
-			t.Errorf("%s %v: quantiles %+v", name, g.Keys, g)
+	latency, ttft := map[string][]int64{}, map[string][]int64{}
+	for i := range rows {
+		k, a := key(&rows[i]), rows[i].Attempt
+		latency[k] = append(latency[k], a.LatencyMS)
+		if a.TTFTMS > 0 {
+			ttft[k] = append(ttft[k], a.TTFTMS)
 		}
-		k := g.Keys
-		g.Keys, g.LatencyP50, g.LatencyP95, g.TTFTP50, g.TTFTP95 = nil, 0, 0, 0, 0
+	}
+	for _, g := range got {
+		k := strings.Join(g.Keys, "|")
+		w := want[k]
+		if !distinct {
+			w.Jobs = 0
+		}
+		if known := g.Latency.P50 > 0; known != times {
+			t.Errorf("%s %v: times %+v, want known %v", name, g.Keys, g.Latency, times)
+		} else if times && !(near(g.Latency.P50, latency[k], .5) && near(g.Latency.P99, latency[k], .99) && near(g.TTFT.P90, ttft[k], .9)) {
+			t.Errorf("%s %v: times %+v %+v", name, g.Keys, g.Latency, g.TTFT)
+		}
+		g.Keys, g.Latency, g.TTFT = nil, store.Quantiles{}, store.Quantiles{}
 		if fmt.Sprint(g) != fmt.Sprint(w) {
 			t.Errorf("%s %v:\n got %+v\nwant %+v", name, k, g, w)
 		}
 	}
 }
 
+// keysOf are groupings, and whether projections know their times.
+var keysOf = []struct {
+	by    string
+	times bool
+	key   func(*store.Attempt) string
+}{
+	{"", true, func(*store.Attempt) string { return "" }},
+	{"pool", true, func(r *store.Attempt) string { return r.Attempt.Pool }},
+	{"tenant", true, func(r *store.Attempt) string { return r.Job.Tenant }},
+	{"tenant,model", false, func(r *store.Attempt) string { return r.Job.Tenant + "|" + r.Attempt.Model }},
+	{"hour,status", true, func(r *store.Attempt) string {
+		return r.TS.Format("2006-01-02 15:00") + "|" + string(r.Attempt.Status)
+	}},
+	{"day", true, func(r *store.Attempt) string { return r.TS.Format("2006-01-02") }},
+	{"label:team", false, func(r *store.Attempt) string { return r.Job.Labels["team"] }},
+	{"error_code", true, func(r *store.Attempt) string { return string(r.Attempt.ErrorCode) }},
+}
+
+// Whatever answers a question, projections and rows together, over windows
+// that begin and end anywhere, each figure is the exact one.
 func TestCost(t *testing.T) {
 	s := storetest.Open(t)
-	rows := costRows(4000)
-	must(t, s.InsertAttempts(t.Context(), rows))
-	keys := map[string]func(*store.Attempt) string{
-		"":             func(*store.Attempt) string { return "" },
-		"pool":         func(r *store.Attempt) string { return r.Attempt.Pool },
-		"tenant,model": func(r *store.Attempt) string { return r.Job.Tenant + "|" + r.Attempt.Model },
-		"hour,status":  func(r *store.Attempt) string { return r.TS.Format("2006-01-02 15:00") + "|" + string(r.Attempt.Status) },
-		"day":          func(r *store.Attempt) string { return r.TS.Format("2006-01-02") },
-		"label:team":   func(r *store.Attempt) string { return r.Job.Labels["team"] },
-		"error_code":   func(r *store.Attempt) string { return string(r.Attempt.ErrorCode) },
+	rows := costRows(6000)
+	for i, at := 0, 0; i < len(rows); i = at { // over three days
+		for at = i; at < len(rows) && store.PartitionOf(rows[at].TS) == store.PartitionOf(rows[i].TS); at++ {
+		}
+		must(t, s.InsertAttempts(t.Context(), rows[i:at]))
 	}
-	for name, key := range keys {
-		q := store.CostQuery{}
-		if name != "" {
-			q.By = strings.Split(name, ",")
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	anywhere := func() time.Time {
+		return day.Add(time.Duration(r.Int64N(int64(52 * time.Hour)))).Truncate(time.Microsecond)
+	}
+	for round := range 12 {
+		var since, until time.Time
+		if round%3 > 0 {
+			since = anywhere()
 		}
-		got, err := s.Cost(t.Context(), q)
-		must(t, err)
-		compare(t, name, got, oracle(rows, key), false)
-		if strings.HasPrefix(name, "hour") {
-			if !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(a.Keys[0], b.Keys[0]) }) {
-				t.Error("hours are not in the order of time")
+		if round%4 > 1 {
+			until = anywhere()
+		}
+		var in []store.Attempt
+		for _, x := range rows {
+			if !x.TS.Before(since) && (until.IsZero() || x.TS.Before(until)) {
+				in = append(in, x)
 			}
-		} else if !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(b.Spend, a.Spend) }) {
-			t.Errorf("%s: not the dearest first", name)
 		}
-		if q.Hourly = true; name != "label:team" && name != "error_code" {
+		if len(in) == 0 {
+			continue
+		}
+		k := keysOf[(round*5)%len(keysOf)]
+		for _, whole := range []bool{false, true} {
+			q := store.CostQuery{Since: since, Until: until, Rows: whole}
+			if k.by != "" {
+				q.By = strings.Split(k.by, ",")
+			}
 			got, err := s.Cost(t.Context(), q)
 			must(t, err)
-			compare(t, "hourly "+name, got, oracle(rows, key), true)
+			name := fmt.Sprintf("%s from %s until %s, rows %v", k.by, since, until, whole)
+			compare(t, name, got, in, k.key, whole || k.by == "error_code", whole || k.times)
+			if strings.HasPrefix(k.by, "hour") {
+				if !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(a.Keys[0], b.Keys[0]) }) {
+					t.Error("hours are not in the order of time")
+				}
+			} else if k.by != "day" && !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(b.Spend, a.Spend) }) {
+				t.Errorf("%s: not the dearest first", name)
+			}
 		}
 	}
 }
 
 func TestCostBounds(t *testing.T) {
 	s := storetest.Open(t)
-	rows := costRows(2000)
+	rows := costRows(2000)[:400]
 	must(t, s.InsertAttempts(t.Context(), rows))
 	since, until := day.Add(90*time.Minute), day.Add(200*time.Minute)
-	pick := func(from, to time.Time) (out []store.Attempt) {
-		for _, r := range rows {
-			if !r.TS.Before(from) && r.TS.Before(to) && r.Job.Labels["team"] == "it's" {
-				out = append(out, r)
-			}
+	var in []store.Attempt
+	for _, r := range rows {
+		if !r.TS.Before(since) && r.TS.Before(until) && r.Job.Labels["team"] == "it's" {
+			in = append(in, r)
 		}
-		return out
 	}
-	all := func(*store.Attempt) string { return "" }
-	q := store.CostQuery{Since: since, Until: until, Where: map[string]string{"label:team": "it's"}}
+	q := store.CostQuery{Since: since, Until: until, Where: map[string]string{"label:team": "it's"}, Rows: true}
 	got, err := s.Cost(t.Context(), q)
 	must(t, err)
-	compare(t, "exact bounds", got, oracle(pick(since, until), all), false)
-
-	got, err = s.Cost(t.Context(), store.CostQuery{Since: since, Until: until, Hourly: true})
-	must(t, err)
-	if len(got) != 1 || got[0].Attempts != 750 { // 3 of 8 hours
-		t.Errorf("whole hours: %+v", got)
-	}
+	compare(t, "exact bounds", got, in, func(*store.Attempt) string { return "" }, true, true)
 	got, err = s.Cost(t.Context(), store.CostQuery{By: []string{"tenant"}, Limit: 2})
 	must(t, err)
 	if len(got) != 2 {
 		t.Errorf("limit 2 gave %d rows", len(got))
 	}
-	got, err = s.Cost(t.Context(), store.CostQuery{By: []string{"tenant"}, Since: day.Add(100 * time.Hour)})
-	if err != nil || len(got) != 0 {
-		t.Errorf("nothing there: %v, %v", got, err)
+	for name, q := range map[string]store.CostQuery{
+		"later":      {By: []string{"tenant"}, Since: day.Add(100 * time.Hour)},
+		"no window":  {By: []string{"tenant"}, Since: until, Until: since},
+		"no instant": {By: []string{"tenant"}, Since: until, Until: until},
+	} {
+		if got, err := s.Cost(t.Context(), q); err != nil || len(got) != 0 {
+			t.Errorf("%s: nothing there: %v, %v", name, got, err)
+		}
 	}
 }
 
@@ -165,7 +229,7 @@ func TestCostRefuses(t *testing.T) {
 		"filter": {Where: map[string]string{"1=1; --": "x"}},
 		"label":  {By: []string{"label:x'] OR 1"}},
 		"empty":  {By: []string{""}},
-		"hourly": {By: []string{"region"}, Hourly: true},
+		"rows":   {By: []string{"regio"}, Rows: true},
 	} {
 		_, err := q.SQL()
 		if err == nil || !strings.Contains(err.Error(), "tenant") || !strings.Contains(err.Error(), "dimension") {
@@ -180,36 +244,55 @@ func TestCostRefuses(t *testing.T) {
 	}
 }
 
-// Standard questions are answered from the projection, and a time bound reads
+// Standard questions are answered from projections, and a time bound reads
 // only the partitions in it.
 func TestPlans(t *testing.T) {
 	s := storetest.Open(t)
-	must(t, s.InsertAttempts(t.Context(), costRows(20_000)))
+	must(t, s.InsertAttempts(t.Context(), costRows(8000)[:2000]))
 	must(t, s.InsertJobs(t.Context(), fakeJobs(1, 5000)))
-	hourly, err := store.CostQuery{By: []string{"hour", "tenant", "model"}, Since: day, Hourly: true, Where: map[string]string{"pool": "pool-1"}}.SQL()
-	must(t, err)
-	for _, sql := range []string{
-		hourly,
-		"SELECT max(seq) FROM attempts",
-		"SELECT max(seq) FROM jobs",
-		"SELECT pool, sum(cost_nano_usd), count() FROM attempts GROUP BY pool",
-		"SELECT toStartOfHour(finished_at), status, count(), sum(total_ms) FROM jobs GROUP BY ALL",
-	} {
+	plans := map[string]string{
+		"SELECT max(seq) FROM attempts":                                                            "hourly",
+		"SELECT max(seq) FROM jobs":                                                                "hourly",
+		"SELECT pool, sum(cost_nano_usd), count() FROM attempts GROUP BY pool":                     "hourly",
+		"SELECT toStartOfHour(finished_at), status, count(), sum(total_ms) FROM jobs GROUP BY ALL": "hourly",
+		"SELECT * FROM spend_hourly WHERE hour >= '2026-01-01 00:00:00'":                           "hourly",
+		"SELECT * FROM spend_daily WHERE day >= '2026-01-01 00:00:00'":                             "daily",
+		"SELECT sum(spend_usd) FROM spend_daily":                                                   "daily",
+		"SELECT * FROM unit_costs_daily":                                                           "daily",
+		"SELECT * FROM pool_share_hourly":                                                          "hourly",
+		"SELECT * FROM times_hourly":                                                               "hourly_times",
+		"SELECT * FROM success_hourly":                                                             "hourly",
+		"SELECT * FROM retries_hourly":                                                             "hourly",
+		"SELECT * FROM cache_daily":                                                                "daily",
+		"SELECT * FROM waste_daily":                                                                "daily",
+		"SELECT * FROM labels_daily":                                                               "daily_labels",
+	}
+	add := func(projection string, q store.CostQuery) {
+		list, err := q.SQL()
+		must(t, err)
+		plans[list[len(list)-1]] = projection
+	}
+	where := map[string]string{"pool": "pool-1"}
+	add("hourly_times", store.CostQuery{By: []string{"hour", "model"}, Since: day, Where: where})
+	add("daily_times", store.CostQuery{By: []string{"tenant"}})
+	add("daily_labels", store.CostQuery{By: []string{"label:team"}})
+	add("daily", store.CostQuery{By: []string{"tenant", "class"}, Since: day.Truncate(24 * time.Hour)})
+	for sql, projection := range plans {
 		plan := fmt.Sprint(query(t, s, "EXPLAIN "+sql))
-		if !strings.Contains(plan, "(hourly)") {
-			t.Errorf("the projection is not used by %s:\n%s", sql, plan)
+		if !strings.Contains(plan, "("+projection+")") || strings.Contains(plan, ".attempts)") || strings.Contains(plan, ".jobs)") {
+			t.Errorf("the projection %s is not used by %s:\n%s", projection, sql, plan)
 		}
 	}
-	bounded, err := store.CostQuery{By: []string{"tenant"}, Since: day.Add(24 * time.Hour)}.SQL()
+	bounded, err := store.CostQuery{By: []string{"tenant"}, Since: day.Add(24 * time.Hour), Rows: true}.SQL()
 	must(t, err)
-	if plan := fmt.Sprint(query(t, s, "EXPLAIN indexes = 1 "+bounded)); !strings.Contains(plan, "Parts: 0/1") {
+	if plan := fmt.Sprint(query(t, s, "EXPLAIN indexes = 1 "+bounded[0])); !strings.Contains(plan, "Parts: 0/1") {
 		t.Errorf("a bound does not prune partitions:\n%s", plan)
 	}
 }
 
 func TestUnpriced(t *testing.T) {
 	s := storetest.Open(t)
-	rows := costRows(1000)
+	rows := costRows(4000)[:1000]
 	must(t, s.InsertAttempts(t.Context(), rows))
 	want := map[string]uint64{}
 	for _, r := range rows {

@@ -4,16 +4,18 @@
 // external servers alike.
 //
 //	ledger ─▶ ingest ─▶ InsertAttempts / InsertJobs ─▶ ┌──────────┐
-//	                                                   │ attempts │─▶ Cost, Unpriced
-//	         sluice sql ◀── Query ◀────────────────────│ jobs     │
+//	                                                   │ attempts │─▶ Cost, Distribution, Savings, Waste
+//	         sluice sql ◀── Query ◀────────────────────│ jobs     │─▶ Jobs, DearestJobs
 //	                                                   └──────────┘
 //
 // It never retries, never buffers and never sees a prompt or an answer:
 // what to insert, when, and what to do after a failure is the ingester's part.
 //
 // The tables' position in the ledger is the highest seq that they hold. The
-// hourly projections are written by the same insert as the rows, so that sums
-// taken from them cannot disagree with the rows.
+// projections (hourly, daily, and *_times with states of quantiles) are written
+// by the same insert as the rows, so that sums taken from them cannot disagree
+// with the rows. A question's window is cut into whole days, whole hours and
+// rows at its edges (window.go): exact, and fast over any number of rows.
 //
 // # Invariants
 //

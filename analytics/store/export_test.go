@@ -34,5 +34,18 @@ func LoadMigrations(files fs.FS) (names []string, statements [][]string, err err
 // BuiltIn are the migrations of this build.
 func BuiltIn() fs.FS { return migrationFiles }
 
-// SQL is the statement of a cost query.
-func (q CostQuery) SQL() (string, error) { return q.sql() }
+// SQL are the statements of a cost query: the sums, and the times if they are
+// asked for apart.
+func (q CostQuery) SQL() ([]string, error) {
+	sum, times, err := q.plan()
+	if err != nil {
+		return nil, err
+	}
+	sql, err := sum.sql()
+	list := []string{sql}
+	if err == nil && times != nil {
+		sql, err = times.sql()
+		list = append(list, sql)
+	}
+	return list, err
+}

@@ -27,6 +27,23 @@ func priceOf(p *config.Pool, m *config.Model) *wire.Price {
 	return nil
 }
 
+// Prices gives what a pool's upstream model costs under a configuration, nil
+// if that is not known.
+func Prices(cfg *config.Config) func(pool, model string) *wire.Price {
+	return func(pool, model string) *wire.Price {
+		p := cfg.Pool(pool)
+		if p == nil {
+			return nil
+		}
+		for i := range p.Models {
+			if p.Models[i].Upstream == model {
+				return priceOf(p, &p.Models[i])
+			}
+		}
+		return nil
+	}
+}
+
 // buildTable makes the router's table from the configuration.
 func buildTable(cfg *config.Config) (*router.Table, error) {
 	var pools []router.Pool

@@ -10,6 +10,7 @@ import (
 	"github.com/sluicehq/sluice/broker/rules"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/spf13/cobra"
 )
 
@@ -33,6 +34,9 @@ type Deps struct {
 	// FindEngine says where the embedded ClickHouse engine's library is, or
 	// why it is not there; nil: doctor does not look.
 	FindEngine func() (path string, err error)
+	// Prices gives what a pool's upstream model costs under a configuration,
+	// nil if that is not known; without it nothing is.
+	Prices func(c *config.Config) func(pool, model string) *wire.Price
 }
 
 // globals are the values of the flags that every command has.

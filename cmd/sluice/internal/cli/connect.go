@@ -234,6 +234,10 @@ func (g *globals) openStore(cmd *cobra.Command) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openStoreOf(c)
+}
+
+func openStoreOf(c *config.Config) (*store.Store, error) {
 	dsn, err := clickhouseDSN(c)
 	if err != nil {
 		return nil, err

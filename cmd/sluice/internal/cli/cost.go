@@ -19,31 +19,43 @@ type costFlags struct {
 	since, until string
 	where        []string
 	limit        int
-	hourly       bool
+	rows         bool
 }
 
 func (g *globals) costCommand() *cobra.Command {
 	var f costFlags
 	cmd := &cobra.Command{
-		Use:     "cost",
-		Short:   "Show what was spent, from ClickHouse",
-		Long:    "Show what was spent, summed up over attempts. Dimensions: " + strings.Join(store.Dimensions(), ", ") + " and label:<name>.",
-		Example: "  sluice cost --by tenant,model --since 24h\n  sluice cost --by day --since 30d --where label:team=docs",
-		Args:    exactly(0, "no arguments"),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return g.cost(cmd, &f) },
+		Use:   "cost",
+		Short: "Show what was spent, from ClickHouse",
+		Long: "Show what was spent, summed up over attempts. Dimensions: " + strings.Join(store.Dimensions(), ", ") + " and label:<name>.\n" +
+			"By tenant, pool, provider, model, route, class, status, hour, day or label it takes the same\n" +
+			"time over any number of attempts; other dimensions, and --rows, read every attempt of the window.",
+		Example: "  sluice cost --by tenant,model --since 24h\n  sluice cost --by day --since 30d --where label:team=docs\n" +
+			"  sluice cost jobs --by route\n  sluice cost dearest --since 7d",
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return g.cost(cmd, &f) },
 	}
-	p := cmd.Flags()
-	p.StringSliceVar(&f.by, "by", []string{"pool", "model"}, "dimensions to group by; \"\" for one sum")
-	p.StringVar(&f.since, "since", "24h", "from when: a duration back from now, an RFC 3339 time, or all")
-	p.StringVar(&f.until, "until", "", "until when: a duration back from now, or an RFC 3339 time (default now)")
-	p.StringArrayVar(&f.where, "where", nil, "keep one value of a dimension, name=value; may be repeated")
-	p.IntVar(&f.limit, "limit", 1000, "most rows to show, the dearest first")
-	p.BoolVar(&f.hourly, "hourly", false, "whole hours only, which is fast over any number of attempts")
+	f.flags(cmd, []string{"pool", "model"}, 1000)
+	cmd.Flags().BoolVar(&f.rows, "rows", false, "read every attempt: for JOBS, and percentiles by any dimensions")
+	cmd.AddCommand(g.costJobsCommand(), g.costDearestCommand(), g.costWasteCommand(), g.costSharesCommand(), g.costCacheCommand())
 	return cmd
 }
 
+// flags are what every cost question takes; without dimensions to group by if
+// by is nil.
+func (f *costFlags) flags(cmd *cobra.Command, by []string, limit int) {
+	p := cmd.Flags()
+	if by != nil {
+		p.StringSliceVar(&f.by, "by", by, "dimensions to group by; \"\" for one sum")
+	}
+	p.StringVar(&f.since, "since", "24h", "from when: a duration back from now, an RFC 3339 time, or all")
+	p.StringVar(&f.until, "until", "", "until when: a duration back from now, or an RFC 3339 time (default now)")
+	p.StringArrayVar(&f.where, "where", nil, "keep one value of a dimension, name=value; may be repeated")
+	p.IntVar(&f.limit, "limit", limit, "most rows to show, the dearest first")
+}
+
 func (g *globals) cost(cmd *cobra.Command, f *costFlags) error {
-	q, err := f.query(time.Now())
+	q, err := f.query(time.Now(), store.Dimensions())
 	if err != nil {
 		return err
 	}
@@ -69,8 +81,8 @@ func (g *globals) cost(cmd *cobra.Command, f *costFlags) error {
 }
 
 // query checks the flags.
-func (f *costFlags) query(now time.Time) (store.CostQuery, error) {
-	q := store.CostQuery{Limit: f.limit, Hourly: f.hourly}
+func (f *costFlags) query(now time.Time, dimensions []string) (store.CostQuery, error) {
+	q := store.CostQuery{Limit: f.limit, Rows: f.rows}
 	for _, name := range f.by {
 		if name = strings.TrimSpace(name); name != "" {
 			q.By = append(q.By, name)
@@ -86,8 +98,8 @@ func (f *costFlags) query(now time.Time) (store.CostQuery, error) {
 	}
 	for _, name := range names {
 		label, isLabel := strings.CutPrefix(name, "label:")
-		if !slices.Contains(store.Dimensions(), name) && (!isLabel || !wire.ValidName(label)) {
-			return q, usage("there are "+strings.Join(store.Dimensions(), ", ")+" and label:<name>", "there is no dimension %q", clean(name))
+		if !slices.Contains(dimensions, name) && (!isLabel || !wire.ValidName(label)) {
+			return q, usage("there are "+strings.Join(dimensions, ", ")+" and label:<name>", "there is no dimension %q", clean(name))
 		}
 	}
 	if f.limit < 1 {
@@ -124,7 +136,9 @@ func total(rows []store.CostRow) store.CostRow {
 		t.Spend += r.Spend
 		t.Attempts += r.Attempts
 		t.Unknown += r.Unknown
+		t.Succeeded += r.Succeeded
 		t.Failed += r.Failed
+		t.Wasted += r.Wasted
 		t.Usage.Input += r.Usage.Input
 		t.Usage.CacheRead += r.Usage.CacheRead
 		t.Usage.CacheWrite += r.Usage.CacheWrite
@@ -141,16 +155,16 @@ func costTable(q *store.CostQuery, rows []store.CostRow) *table {
 	for _, name := range q.By {
 		heads = append(heads, strings.ToUpper(name))
 	}
-	t := newTable(append(heads, ">ATTEMPTS", ">JOBS", ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">P50 MS", ">P95 MS", ">UNKNOWN", ">USD")...)
+	t := newTable(append(heads, ">ATTEMPTS", ">JOBS", ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">P50 MS", ">P95 MS", ">UNKNOWN", ">WASTED USD", ">USD")...)
 	line := func(keys []string, r *store.CostRow, sum bool) {
-		jobs, p50, p95 := "", "", ""
-		if !sum && !q.Hourly {
-			jobs, p50, p95 = strconv.FormatUint(r.Jobs, 10), millis(r.LatencyP50), millis(r.LatencyP95)
+		jobs := ""
+		if r.Jobs > 0 && !sum {
+			jobs = strconv.FormatUint(r.Jobs, 10)
 		}
 		u := r.Usage
 		t.row(append(slices.Clone(keys), strconv.FormatUint(r.Attempts, 10), jobs, fmt.Sprintf("%.1f%%", 100*r.ErrorShare()),
 			strconv.FormatInt(u.Input+u.CacheRead+u.CacheWrite, 10), strconv.FormatInt(u.Output+u.Reasoning, 10),
-			p50, p95, strconv.FormatUint(r.Unknown, 10), r.Spend.String())...)
+			millis(r.Latency.P50), millis(r.Latency.P95), strconv.FormatUint(r.Unknown, 10), r.Wasted.String(), r.Spend.String())...)
 	}
 	for i := range rows {
 		line(rows[i].Keys, &rows[i], false)
@@ -164,21 +178,33 @@ func costTable(q *store.CostQuery, rows []store.CostRow) *table {
 	return t
 }
 
-func millis(ms float64) string { return strconv.FormatFloat(ms, 'f', 0, 64) }
+// millis is a time for people, empty where it is not known.
+func millis(ms float64) string {
+	if ms == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(ms, 'f', 0, 64)
+}
 
 // costJSON is the answer for programs.
 func costJSON(by []string, rows []store.CostRow) any {
 	type row struct {
 		By         map[string]string `json:"by"`
 		Attempts   uint64            `json:"attempts"`
-		Jobs       uint64            `json:"jobs"`
+		Jobs       uint64            `json:"jobs,omitempty"`
+		Succeeded  uint64            `json:"succeeded"`
 		Failed     uint64            `json:"failed"`
 		Unknown    uint64            `json:"unknown_cost"`
 		Usage      usageJSON         `json:"usage"`
-		LatencyP50 float64           `json:"latency_ms_p50"`
-		LatencyP95 float64           `json:"latency_ms_p95"`
-		TTFTP50    float64           `json:"ttft_ms_p50"`
-		TTFTP95    float64           `json:"ttft_ms_p95"`
+		LatencyP50 float64           `json:"latency_ms_p50,omitempty"`
+		LatencyP95 float64           `json:"latency_ms_p95,omitempty"`
+		LatencyP99 float64           `json:"latency_ms_p99,omitempty"`
+		TTFTP50    float64           `json:"ttft_ms_p50,omitempty"`
+		TTFTP95    float64           `json:"ttft_ms_p95,omitempty"`
+		TTFTP99    float64           `json:"ttft_ms_p99,omitempty"`
+		PerSuccess float64           `json:"usd_per_success"`
+		Per1000    float64           `json:"usd_per_1000_tokens"`
+		Wasted     wire.NanoUSD      `json:"wasted_nano_usd"`
 		Cost       wire.NanoUSD      `json:"cost_nano_usd"`
 		USD        string            `json:"cost_usd"`
 	}
@@ -188,12 +214,13 @@ func costJSON(by []string, rows []store.CostRow) any {
 		for i, name := range by {
 			keys[name] = r.Keys[i]
 		}
-		list = append(list, row{keys, r.Attempts, r.Jobs, r.Failed, r.Unknown, usageJSON(r.Usage),
-			r.LatencyP50, r.LatencyP95, r.TTFTP50, r.TTFTP95, r.Spend, r.Spend.String()})
+		list = append(list, row{keys, r.Attempts, r.Jobs, r.Succeeded, r.Failed, r.Unknown, usageJSON(r.Usage),
+			r.Latency.P50, r.Latency.P95, r.Latency.P99, r.TTFT.P50, r.TTFT.P95, r.TTFT.P99,
+			r.PerSuccess(), r.Per1000Tokens(), r.Wasted, r.Spend, r.Spend.String()})
 	}
 	sum := total(rows)
 	return map[string]any{"rows": list, "total": map[string]any{
-		"attempts": sum.Attempts, "failed": sum.Failed, "unknown_cost": sum.Unknown, "cost_nano_usd": sum.Spend, "cost_usd": sum.Spend.String()}}
+		"attempts": sum.Attempts, "failed": sum.Failed, "unknown_cost": sum.Unknown, "wasted_nano_usd": sum.Wasted, "cost_nano_usd": sum.Spend, "cost_usd": sum.Spend.String()}}
 }
 
 // asked says that an error came from ClickHouse, and where to look.

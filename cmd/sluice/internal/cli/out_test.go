@@ -157,7 +157,7 @@ func TestRowsAsCSVAndJSON(t *testing.T) {
 
 func TestCostTable(t *testing.T) {
 	list := []store.CostRow{
-		{Keys: []string{"p", "m"}, Spend: 1_500_000_000, Attempts: 3, Failed: 1, Jobs: 2, Usage: wire.Usage{Input: 1, CacheRead: 2, Output: 4, Reasoning: 5}, LatencyP50: 12.4},
+		{Keys: []string{"p", "m"}, Spend: 1_500_000_000, Attempts: 3, Failed: 1, Jobs: 2, Usage: wire.Usage{Input: 1, CacheRead: 2, Output: 4, Reasoning: 5}, Latency: store.Quantiles{P50: 12.4}, Wasted: 7},
 		{Keys: []string{"q", "m"}, Spend: 1, Attempts: 1, Unknown: 1, Failed: 1},
 	}
 	q := &store.CostQuery{By: []string{"pool", "label:team"}}
@@ -165,7 +165,7 @@ func TestCostTable(t *testing.T) {
 	if err := costTable(q, list).print(&b); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, b.String(), "POOL   LABEL:TEAM", "33.3%", "1.500000001", "total", "50.0%", "          3           9      12")
+	wants(t, b.String(), "POOL   LABEL:TEAM", "33.3%", "1.500000001", "total", "50.0%", "          3           9      12", "0.000000007")
 	if strings.Count(b.String(), "\n") != 4 {
 		t.Errorf("got\n%s", b.String())
 	}
@@ -218,7 +218,12 @@ func TestAskClickHouse(t *testing.T) {
 	}
 	r := tm.run("cost", "--by", "")
 	wants(t, r.out+r.err, "ATTEMPTS", wire.NanoUSD(spent).String(), "the cost of 1 attempt is not known")
-	wants(t, tm.ok("cost", "--hourly"), "good", "free")
+	wants(t, tm.ok("cost", "--rows"), "good", "free", "JOBS")
+	wants(t, tm.ok("cost", "jobs", "--by", "tenant,status"), "USD/SUCCESS", "default  succeeded     4     100.0%")
+	wants(t, tm.ok("cost", "dearest", "--limit", "2"), "JOB", "job-", "succeeded")
+	wants(t, tm.ok("cost", "waste"), "REASON")
+	wants(t, tm.ok("cost", "shares", "--where", "route=unknown-cost"), "ROUTE", "free", "100.0%")
+	wants(t, tm.ok("cost", "cache", "--json"), `"rows"`)
 
 	tm.in = "SELECT tenant, sum(cost_nano_usd) AS spent FROM attempts GROUP BY tenant"
 	wants(t, tm.ok("sql", "-"), "tenant   spent\ndefault  ", fmt.Sprint(spent))

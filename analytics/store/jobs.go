@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// JobsQuery asks how finished jobs did. Its fields are those of [CostQuery];
+// the dimensions are [JobDimensions].
+type JobsQuery struct {
+	By           []string
+	Since, Until time.Time
+	Where        map[string]string
+	Limit        int
+}
+
+// JobsRow is one group of finished jobs.
+type JobsRow struct {
+	Keys            []string
+	Jobs, Succeeded uint64
+	Failed          uint64       // failed or expired; the rest were cancelled
+	Attempts        uint64       // of all of them
+	Spend           wire.NanoUSD // of the jobs whose cost is known
+	Unknown         uint64       // jobs whose cost is not known: not in Spend
+	// Wait is from submission to the start of the last attempt, Total to the
+	// end. By tenant and class at once, or by what is in no projection, they
+	// are 0.
+	Wait, Total Quantiles
+}
+
+// PerJob is the spend per job in dollars, 0 without jobs.
+func (r *JobsRow) PerJob() float64 { return ratio(r.Spend, r.Jobs) / wire.NanosPerUSD }
+
+// PerSuccess is the spend, failures included, per job that succeeded, in
+// dollars; 0 without one.
+func (r *JobsRow) PerSuccess() float64 { return ratio(r.Spend, r.Succeeded) / wire.NanosPerUSD }
+
+// SuccessShare is the share of jobs that succeeded, from 0 to 1.
+func (r *JobsRow) SuccessShare() float64 { return ratio(r.Succeeded, r.Jobs) }
+
+// Retries is the number of attempts beyond the first, per job.
+func (r *JobsRow) Retries() float64 { return max(0, ratio(r.Attempts, r.Jobs)-1) }
+
+// Jobs sums up finished jobs, the dearest group first; groups by hour or day
+// come in the order of time.
+func (s *Store) Jobs(ctx context.Context, q JobsQuery) ([]JobsRow, error) {
+	base := question{table: Jobs, ts: "finished_at", since: q.Since, until: q.Until, by: q.By, where: q.Where,
+		dimension: dimensionOf("finished_at", slices.Concat(jobSums, jobRows))}
+	sum, names := base, asked(q.By, q.Where)
+	sum.group, sum.limit, sum.order = "status AS st", q.Limit, "spent DESC, jobs DESC"
+	if sum.limit <= 0 {
+		sum.limit = 1000
+	}
+	sum.inner = "count() AS n, count(cost_nano_usd) AS known, sum(cost_nano_usd) AS spend, sum(attempts) AS tries"
+	sum.outer = `toUInt64(sum(n)) AS jobs, toUInt64(sumIf(n, st = 'succeeded')), toUInt64(sumIf(n, st IN ('failed', 'expired'))),
+	toUInt64(sum(tries)), toInt64(ifNull(sum(spend), 0)) AS spent, toUInt64(sum(n) - sum(known))`
+	if within(names, jobSums, false) {
+		sum.units = unitsOf(q.By)
+	}
+	var list []JobsRow
+	err := s.each(ctx, "jobs", &sum, func(scan func(...any) error) error {
+		r := JobsRow{Keys: make([]string, len(q.By))}
+		err := scan(append(pointers(r.Keys), &r.Jobs, &r.Succeeded, &r.Failed, &r.Attempts, (*int64)(&r.Spend), &r.Unknown)...)
+		list = append(list, r)
+		return err
+	})
+	times := base
+	times.inner = "quantilesDDState" + levels + "(wait_ms) AS a, quantilesDDState" + levels + "(total_ms) AS b"
+	times.outer = outerTimes
+	switch {
+	case err != nil || len(list) == 0:
+		return list, err
+	case within(names, jobTimes, false):
+		times.units = []time.Duration{time.Hour}
+	case within(names, jobTenantTimes, false):
+		times.units = []time.Duration{day}
+	default:
+		return list, nil
+	}
+	return list, s.addTimes(ctx, &times, func(keys []string, a, b Quantiles) {
+		if i := slices.IndexFunc(list, func(r JobsRow) bool { return slices.Equal(r.Keys, keys) }); i >= 0 {
+			list[i].Wait, list[i].Total = a, b
+		}
+	})
+}
+
+// DearJob is a finished job and what it cost.
+type DearJob struct {
+	FinishedAt                                         time.Time
+	Tenant, ID, Route, Class, Status, ErrorCode, Batch string
+	Attempts                                           uint16
+	Cost                                               wire.NanoUSD
+	TotalMS                                            uint32
+	Labels                                             map[string]string
+}
+
+// DearestJobs lists the jobs that cost most, the dearest first; limit defaults
+// to 20. Where takes tenant, route, class and status.
+//
+// The hours (with a tenant: days) whose own dearest job can be among them are
+// found in a projection; only their rows are read.
+func (s *Store) DearestJobs(ctx context.Context, q JobsQuery) ([]DearJob, error) {
+	sql, err := q.dearestSQL()
+	if err != nil {
+		return nil, err
+	}
+	var list []DearJob
+	err = s.eachSQL(ctx, "dearest jobs", sql, func(scan func(...any) error) error {
+		var j DearJob
+		var cost *int64
+		err := scan(&j.FinishedAt, &j.Tenant, &j.ID, &j.Route, &j.Class, &j.Status, &j.ErrorCode, &j.Batch, &j.Attempts, &cost, &j.TotalMS, &j.Labels)
+		if err == nil && cost != nil {
+			j.Cost = wire.NanoUSD(*cost)
+			list = append(list, j)
+		}
+		return err
+	})
+	return list, err
+}
+
+func (q *JobsQuery) dearestSQL() (string, error) {
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 20
+	}
+	d := dimensionOf("finished_at", slices.Concat(jobSums, jobRows))
+	unit, names := segment{unit: time.Hour}, asked(nil, q.Where)
+	if !within(names, jobTimes, false) {
+		unit.unit = day
+	}
+	rows := segment{from: q.Since, to: q.Until}
+	conds, coarse := rows.conds("finished_at"), []string{"1"}
+	for _, name := range names {
+		expr, err := d(name, &rows)
+		if err != nil {
+			return "", err
+		}
+		conds = append(conds, expr+" = "+quote(q.Where[name]))
+		coarse = append(coarse, expr+" = "+quote(q.Where[name]))
+	}
+	// Only whole units inside of the window say how dear at least the last one
+	// of the list is; units at its edges may hold dear jobs too.
+	wide := segment{unit: unit.unit}
+	inside := "1"
+	if !q.Since.IsZero() {
+		wide.from = q.Since.Truncate(unit.unit)
+		inside += " AND u >= " + moment(q.Since)
+	}
+	if !q.Until.IsZero() {
+		wide.to = q.Until.Truncate(unit.unit).Add(unit.unit)
+		inside += fmt.Sprintf(" AND u < %s", moment(q.Until.Truncate(unit.unit)))
+	}
+	coarse = append(coarse, wide.conds("finished_at")...)
+	start := unit.start("finished_at")
+	return fmt.Sprintf(`WITH maxima AS (SELECT %[1]s AS u, route, status, max(cost_nano_usd) AS m FROM jobs WHERE %[2]s GROUP BY u, route, status),
+	(SELECT min(m) FROM (SELECT m FROM maxima WHERE %[3]s ORDER BY m DESC LIMIT %[4]d) HAVING count() = %[4]d) AS least
+	SELECT finished_at, tenant, job_id, route, class, status, error_code, batch_id, attempts, cost_nano_usd, total_ms, labels FROM jobs
+	WHERE %[5]s AND %[1]s IN (SELECT u FROM maxima WHERE m >= ifNull(least, 0))
+	ORDER BY cost_nano_usd DESC, seq LIMIT %[4]d`, start, join(coarse), inside, limit, join(append(conds, "cost_nano_usd > 0", "cost_nano_usd >= ifNull(least, 0)"))), nil
+}
