@@ -2,7 +2,7 @@
 # Python only for demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine up demo demo-real test bench bench-trace check fuzz clean
+.PHONY: help build engine nats-server up demo demo-real test bench bench-trace chaos check fuzz clean
 
 export CGO_ENABLED := 0
 
@@ -16,6 +16,9 @@ TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),syn
 SPEED     ?= 100
 KILLS     ?= 0
 ARGS      ?=
+# `make chaos`: seed of the faults, and jobs of a run.
+SEED      ?= 1
+N         ?= 100000
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,6 +28,9 @@ build: ## build ./bin/sluice
 
 engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when it is there)
 	@sh .ci/engine
+
+nats-server: ## build ./bin/nats-server, the release that go.mod names
+	$(GO) build -o bin/nats-server github.com/nats-io/nats-server/v2
 
 up: build engine ## run everything in one process until it is interrupted; data in ./sluice-data
 	bin/sluice up $(ARGS)
@@ -44,6 +50,9 @@ bench: build engine ## jobs per second of the whole path beside one JetStream ho
 
 bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every cost with the providers' books
 	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS) $(ARGS)
+
+chaos: build engine nats-server ## kill, pause and cut a cluster of real processes under N jobs; SEED says what happens
+	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) $(ARGS)
 
 check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }

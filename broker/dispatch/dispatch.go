@@ -134,7 +134,11 @@ func (d *Dispatcher) Placed() uint64 { return d.placed.Load() }
 // backlog. It returns nil after that, and an error if the queues cannot be
 // set up.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	sources, err := topology.Sources(ctx, d.cfg.JS, d.cfg.Subjects)
+	var sources []topology.Source
+	err := topology.Persist(ctx, func(ctx context.Context) (err error) {
+		sources, err = topology.Sources(ctx, d.cfg.JS, d.cfg.Subjects)
+		return err
+	})
 	var work jetstream.Stream
 	if err == nil {
 		work, err = d.cfg.JS.Stream(ctx, d.cfg.Subjects.Stream(wire.StreamWork))

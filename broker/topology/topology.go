@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -72,7 +73,8 @@ const maxConsumers = 65536
 const PresenceTTL = 15 * time.Second
 
 // Ensure creates what is missing and updates what differs. It may be called
-// by every process at start.
+// by every process at start, also by many at once. What a cluster answers while
+// it elects a leader, or does not answer, is asked again for a minute.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 	for _, sc := range streams(c) {
 		sc.Replicas = max(c.Replicas, 1)
@@ -80,27 +82,74 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		// Above the server's default of 1,000: a pool or an active batch is a
 		// consumer each.
 		sc.MaxConsumers = maxConsumers
-		if _, err := js.CreateOrUpdateStream(ctx, sc); err != nil {
+		if err := Persist(ctx, func(ctx context.Context) error { return ensureStream(ctx, js, sc) }); err != nil {
 			return fmt.Errorf("stream %s: %w", sc.Name, err)
 		}
 	}
-	if err := keepBlocks(ctx, js, c.Subjects); err != nil {
+	if err := Persist(ctx, func(ctx context.Context) error { return keepBlocks(ctx, js, c.Subjects) }); err != nil {
 		return err
 	}
-	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Replicas: max(c.Replicas, 1),
-		Description: "processes that are alive",
-	})
-	if err != nil {
-		return fmt.Errorf("bucket of nodes: %w", err)
-	}
-	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: c.Subjects.Stream(wire.BucketPools), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
-		Description: "pools that are drained",
-	}); err != nil {
-		return fmt.Errorf("bucket of pools: %w", err)
+	for _, b := range []jetstream.KeyValueConfig{
+		{Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Description: "processes that are alive"},
+		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
+	} {
+		b.Replicas, b.Storage = max(c.Replicas, 1), jetstream.FileStorage
+		if err := Persist(ctx, func(ctx context.Context) error { return ensureBucket(ctx, js, b) }); err != nil {
+			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
+		}
 	}
 	return nil
+}
+
+// ensureStream asks before it changes anything: a change goes through the
+// cluster's leader, and one that comes while the stream is being made by
+// another process gets no answer.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	s, err := js.Stream(ctx, want.Name)
+	switch {
+	case err == nil && equal(s.CachedInfo().Config, want):
+		return nil
+	case err == nil:
+		_, err = js.UpdateStream(ctx, want)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		_, err = js.CreateStream(ctx, want)
+	}
+	return err
+}
+
+// equal reports whether a stream is as wanted, in all that Sluice sets.
+func equal(have, want jetstream.StreamConfig) bool {
+	for _, n := range []*int64{&want.MaxMsgs, &want.MaxBytes, &want.MaxMsgsPerSubject} {
+		if *n == 0 {
+			*n = -1 // as the server says it
+		}
+	}
+	if want.MaxMsgSize == 0 {
+		want.MaxMsgSize = -1
+	}
+	// What the server fills in, or an operator may have chosen.
+	want.Metadata, want.ConsumerLimits, want.Placement, want.Compression = have.Metadata, have.ConsumerLimits, have.Placement, have.Compression
+	want.AllowRollup, want.DenyPurge, want.DenyDelete, want.AllowMsgTTL = have.AllowRollup, have.DenyPurge, have.DenyDelete, want.AllowMsgTTL || have.AllowMsgTTL
+	return reflect.DeepEqual(have, want)
+}
+
+func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	kv, err := js.KeyValue(ctx, want.Bucket)
+	switch {
+	case err == nil:
+		st, err := kv.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if b, ok := st.(*jetstream.KeyValueBucketStatus); ok && st.TTL() == want.TTL && b.StreamInfo().Config.Replicas == want.Replicas {
+			return nil
+		}
+		_, err = js.UpdateKeyValue(ctx, want)
+		return err
+	case errors.Is(err, jetstream.ErrBucketNotFound):
+		_, err = js.CreateKeyValue(ctx, want)
+	}
+	return err
 }
 
 // keepBlocks puts one message that no consumer takes into each queue that runs

@@ -134,8 +134,9 @@ var homes = []struct {
 	{library: "go.yaml.in/yaml/v3", home: []string{"cmd/sluice/internal/config", "cmd/sluice/internal/cli"}},
 	{library: "github.com/prometheus/client_golang", home: []string{"broker/gateway", "cmd/sluice/internal/app"}},
 	// Outbound HTTP is the worker engine's. The others serve (gateway, the
-	// engine's front), or name the RoundTripper interface (simulated, app).
-	{library: "net/http", home: []string{"workers/engine", "workers/simulated", "workers/adapter", "broker/gateway", "analytics/engine", "cmd/sluice/internal/app"}},
+	// engine's front, the fleet's providers), or name the RoundTripper interface
+	// (simulated, app).
+	{library: "net/http", home: []string{"workers/engine", "workers/simulated", "workers/adapter", "broker/gateway", "analytics/engine", "cmd/sluice/internal/app", "cmd/sluice/internal/fleet"}},
 }
 
 // R3: one place for each library.

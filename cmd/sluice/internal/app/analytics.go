@@ -54,7 +54,7 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 		instance = upPrefix + "ingest"
 	}
 	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: instance, Logger: a.log,
-		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.opt.Replicas})
+		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.cfg.NATS.Replicas})
 	if err != nil {
 		return err
 	}

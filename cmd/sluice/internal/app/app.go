@@ -46,10 +46,9 @@ func Roles() []Role { return []Role{Gateway, Router, Worker, Ingest} }
 
 // Options are what the process decides beside the configuration.
 type Options struct {
-	Roles    []Role
-	Sources  config.Sources // read again while running
-	Logger   *slog.Logger
-	Replicas int // of every stream; default 1
+	Roles   []Role
+	Sources config.Sources // read again while running
+	Logger  *slog.Logger
 	// Stderr takes what the embedded engine's process logs; default: where
 	// this process's standard error goes.
 	Stderr io.Writer
@@ -132,7 +131,7 @@ func (a *App) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.opt.Replicas}); err != nil {
+	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.cfg.NATS.Replicas}); err != nil {
 		return fmt.Errorf("set up the streams: %w", err)
 	}
 	if a.embedded() {

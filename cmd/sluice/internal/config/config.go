@@ -33,6 +33,9 @@ type Config struct {
 type NATS struct {
 	URL      URL          `yaml:"url,omitempty"` // external cluster, comma separated; empty: embedded
 	Embedded EmbeddedNATS `yaml:"embedded"`
+	// Replicas of every stream and bucket: 1, 3 or 5; default 1. More than 1
+	// needs an external cluster of at least so many servers.
+	Replicas int `yaml:"replicas"`
 }
 
 // EmbeddedNATS is the server inside the process; it counts only without a

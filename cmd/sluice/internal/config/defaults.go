@@ -33,7 +33,7 @@ const (
 func base() *Config {
 	return &Config{
 		SubjectPrefix: wire.DefaultPrefix,
-		NATS:          NATS{Embedded: EmbeddedNATS{Listen: "127.0.0.1:4222", Sync: Sync(time.Second)}},
+		NATS:          NATS{Embedded: EmbeddedNATS{Listen: "127.0.0.1:4222", Sync: Sync(time.Second)}, Replicas: 1},
 		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
 			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
 		}},

@@ -138,12 +138,24 @@ func (v *validator) servers() {
 	if !v.c.NATS.URL.IsZero() && len(v.c.Tenants) > 0 {
 		v.warn("with an external NATS (nats.url), its own accounts must keep tenants apart: tenants are not enforced there")
 	}
+	v.replicas()
 	prefix := strings.Split(v.c.SubjectPrefix, ".")
 	if len(v.c.SubjectPrefix) > 64 || slices.ContainsFunc(prefix, func(t string) bool { return !wire.ValidName(t) }) {
 		v.bad("subject_prefix", v.c.SubjectPrefix, "must be at most 64 bytes of tokens [A-Za-z0-9_-] with dots between them")
 	}
 	if v.c.DataDir == "" || strings.ContainsRune(v.c.DataDir, 0) {
 		v.bad("data_dir", v.c.DataDir, "must name a directory")
+	}
+}
+
+// replicas checks how often streams are kept: a majority of an even number is
+// no safer than one of the odd number below.
+func (v *validator) replicas() {
+	switch n := v.c.NATS.Replicas; {
+	case n != 1 && n != 3 && n != 5:
+		v.bad("nats.replicas", strconv.Itoa(n), "must be 1, 3 or 5")
+	case n > 1 && v.c.NATS.URL.IsZero():
+		v.bad("nats.replicas", strconv.Itoa(n), "needs a cluster of so many servers (nats.url): the embedded server is one")
 	}
 }
 

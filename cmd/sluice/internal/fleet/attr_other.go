@@ -1,0 +1,19 @@
+//go:build !unix
+
+package fleet
+
+import (
+	"os"
+	"syscall"
+)
+
+// Without these signals a pause does nothing and a stop is a kill.
+const sigStop, sigCont, sigTerm = syscall.Signal(0), syscall.Signal(0), syscall.SIGKILL
+
+func signal(p *os.Process, s syscall.Signal) {
+	if s == sigTerm {
+		_ = p.Kill() // fails only if it has ended
+	}
+}
+
+func childAttr() *syscall.SysProcAttr { return nil }

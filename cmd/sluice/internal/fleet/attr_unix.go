@@ -1,0 +1,19 @@
+//go:build unix && !linux
+
+package fleet
+
+import (
+	"os"
+	"syscall"
+)
+
+const (
+	sigStop = syscall.SIGSTOP
+	sigCont = syscall.SIGCONT
+	sigTerm = syscall.SIGTERM
+)
+
+func signal(p *os.Process, s syscall.Signal) { _ = p.Signal(s) } // fails only if it has ended
+
+// childAttr keeps a Ctrl-C in the terminal from the child.
+func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,73 @@
+package fleet
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/analytics/engine"
+)
+
+// needEngine skips loudly without the ClickHouse engine, or fails where the
+// suite must run (SLUICE_TEST_ENGINE=1).
+func needEngine(t *testing.T) {
+	t.Helper()
+	_, err := engine.Find()
+	switch must := os.Getenv("SLUICE_TEST_ENGINE"); {
+	case must == "0":
+		t.Skip("SKIPPED: SLUICE_TEST_ENGINE=0")
+	case err != nil && must == "1":
+		t.Fatalf("the engine must be there: %v", err)
+	case errors.Is(err, engine.ErrNotFound):
+		t.Skipf("SKIPPED, nothing is broken on purpose: %v", err)
+	}
+}
+
+// build makes the programs of a fleet.
+func build(t *testing.T) Binaries {
+	t.Helper()
+	dir := t.TempDir()
+	for name, pkg := range map[string]string{"sluice": "github.com/sluicehq/sluice/cmd/sluice", "nats-server": "github.com/nats-io/nats-server/v2"} {
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+	}
+	return Binaries{Sluice: []string{filepath.Join(dir, "sluice")}, NATSServer: filepath.Join(dir, "nats-server"),
+		NATSConfig: filepath.Join("..", "..", "..", "..", "deploy", "nats", "cluster.conf")}
+}
+
+// TestChaos is the short form of `make chaos`: a cluster of real processes is
+// killed, paused and cut under load, and nothing is lost, doubled or
+// miscounted. CHAOS_SEED and CHAOS_JOBS make it another or a longer one.
+func TestChaos(t *testing.T) {
+	needEngine(t)
+	o := ChaosOptions{Binaries: build(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Every: 1500 * time.Millisecond, Log: t.Output()}
+	if v := os.Getenv("CHAOS_SEED"); v != "" {
+		o.Seed, _ = strconv.ParseUint(v, 10, 64)
+	}
+	if v := os.Getenv("CHAOS_JOBS"); v != "" {
+		o.Jobs, _ = strconv.Atoi(v)
+	}
+	t.Logf("seed %d; the same faults again with: make chaos SEED=%d N=%d", o.Seed, o.Seed, o.Jobs)
+	r, err := Chaos(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Print(t.Output())
+	if err := r.Err(); err != nil {
+		t.Error(err)
+	}
+	if len(r.Faults) == 0 || r.Calls < r.Accepted/2 || r.Costs.Sign() <= 0 {
+		t.Errorf("nothing happened: %+v", r)
+	}
+	if strings.Count(r.Row(), "|") != strings.Count(TableHead[:strings.IndexByte(TableHead, '\n')], "|") {
+		t.Errorf("row and head of the table differ: %s", r.Row())
+	}
+}

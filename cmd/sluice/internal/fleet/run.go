@@ -1,0 +1,194 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/simulated"
+)
+
+// ChaosOptions say what a run under chaos is.
+type ChaosOptions struct {
+	Binaries
+	Seed  uint64
+	Jobs  int
+	Rate  float64       // jobs per second; default 60
+	Every time.Duration // between two faults, on average; default 2 s
+	Keep  bool          // keep the folder with logs and data
+	Log   io.Writer     // what is done, as it is done; nil: nowhere
+}
+
+// chaosPools are three providers of different speed, price and failure share.
+const chaosPools = `
+workers: {ack_wait: 5s, max_attempts: 10, retry_backoff: 100ms, drain: 5s}
+analytics: {flush_interval: 200ms}
+pools:
+  - {name: quick, adapter: openai, provider: sim, base_url: "http://{{quick}}/v1", concurrency: 24, models: {m: {price: {input: 2.5, cache_read: 1.25, output: 10}}}}
+  - {name: cheap, adapter: openai, provider: sim, base_url: "http://{{cheap}}/v1", concurrency: 24, models: {m: {price: {input: 0.15, cache_read: 0.0375, output: 0.6}}}}
+  - {name: flaky, adapter: openai, provider: sim, base_url: "http://{{flaky}}/v1", concurrency: 24, models: {m: {price: {input: 0.59, cache_read: 0.59, output: 0.79}}}}
+routes:
+  - {model: chat, strategy: least_connections, candidates: [{pool: quick, model: m}, {pool: cheap, model: m}, {pool: flaky, model: m}]}
+`
+
+// chaosProviders are the same providers as they are on their own side.
+func chaosProviders() []Provider {
+	usd := func(in, cached, out float64) map[string]wire.Price {
+		rate := func(v float64) wire.Rate { return wire.Rate(v*1e6 + 0.5) }
+		return map[string]wire.Price{"m": {Input: rate(in), CacheRead: rate(cached), Output: rate(out)}}
+	}
+	return []Provider{
+		{Name: "quick", Seed: 1, Prices: usd(2.5, 1.25, 10), Books: "quick.books", Manners: Manners{TTFT: 100 * time.Millisecond, Rate: 200}},
+		{Name: "cheap", Seed: 2, Prices: usd(0.15, 0.0375, 0.6), Books: "cheap.books", Manners: Manners{TTFT: 250 * time.Millisecond, Rate: 120}},
+		{Name: "flaky", Seed: 3, Prices: usd(0.59, 0.59, 0.79), Books: "flaky.books",
+			Manners: Manners{TTFT: 100 * time.Millisecond, Rate: 200, ErrorShare: 0.05, Faults: simulated.AllFaults()}},
+	}
+}
+
+// Chaos runs a cluster of three NATS servers, two routers, four workers, two
+// ingesters, ClickHouse and three providers as processes, does bad things to
+// them under load, and checks afterwards that nothing was lost, doubled or
+// miscounted. The report is nil if the run itself could not be made.
+func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Rate == 0 {
+		o.Rate = 60
+	}
+	if o.Every == 0 {
+		o.Every = 2 * time.Second
+	}
+	list := chaosProviders()
+	var books []string
+	for _, p := range list {
+		books = append(books, p.Books)
+	}
+	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: 2, Workers: 4, Ingesters: 2, Proxied: true}, list, chaosPools)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		keep := o.Keep || err != nil || r.Err() != nil
+		if keep {
+			fmt.Fprintln(o.Log, "logs and data are in", f.dir)
+		}
+		err = errors.Join(err, f.close(keep))
+	}()
+	js, err := f.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer js.Conn().Close()
+	if err := f.ready(ctx, js, len(list)); err != nil {
+		f.logs(o.Log, 2000)
+		return nil, err
+	}
+	st, err := f.openStore()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = st.Close() }()
+	r = &Report{Seed: o.Seed, Jobs: o.Jobs}
+	accepted, err := f.storm(ctx, o, r)
+	if err != nil {
+		return nil, err
+	}
+	calm := time.Now()
+	if r.Left, err = f.settle(ctx, js, st, len(accepted)); err != nil {
+		return nil, err
+	}
+	r.Calm = time.Since(calm)
+	if err := f.check(ctx, js, st, r, accepted, books); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// storm submits the jobs while bad things happen, and returns when all are
+// accepted and everything is whole again.
+func (f *Fleet) storm(ctx context.Context, o ChaosOptions, r *Report) (map[string]bool, error) {
+	client, err := f.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	begin := time.Now()
+	c := newChaos(f, o.Seed, o.Log)
+	stormy, calm := context.WithCancel(ctx)
+	defer calm()
+	watched, ignore := context.WithCancel(ctx)
+	defer ignore()
+	var wg, guard sync.WaitGroup
+	guard.Go(func() { c.supervise(watched) })
+	wg.Go(func() { c.run(stormy, o.Every) })
+	l := &load{client: client, rate: o.Rate}
+	err = l.run(ctx, o.Seed, o.Jobs)
+	calm()
+	wg.Wait()
+	ignore()
+	guard.Wait()
+	r.Took, r.Faults, r.Exits, r.Slow = time.Since(begin), c.done, c.exits, c.slow
+	return l.accepted, err
+}
+
+// settlePatience is how long everything may take to come to rest.
+const settlePatience = 90 * time.Second
+
+// settle waits until every job is a row and nothing is left in the queues, and
+// says what is left.
+func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.Store, jobs int) (left []string, err error) {
+	var last error
+	err = until(ctx, settlePatience, "rest", func() error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		for _, p := range f.all {
+			if p.kind != "providers" && p.ended() { // it must be up to settle
+				if err := p.start(); err != nil {
+					return err
+				}
+			}
+		}
+		var rows int64
+		res, err := st.Query(ctx, "SELECT toInt64(count()) FROM jobs")
+		if err != nil {
+			return err
+		}
+		if res.Next() {
+			rows, _ = res.Values()[0].(int64)
+		}
+		if err := errors.Join(res.Err(), res.Close()); err != nil {
+			return err
+		}
+		if left, err = leftovers(ctx, js); err != nil {
+			return err
+		}
+		counts, err := f.providers.counts()
+		if err != nil {
+			return err
+		}
+		for name, c := range counts {
+			if c.Running > 0 {
+				left = append(left, fmt.Sprintf("%d calls at provider %s", c.Running, name))
+			}
+		}
+		last = nil
+		switch {
+		case rows < int64(jobs):
+			last = fmt.Errorf("%d of %d jobs are rows", rows, jobs)
+		case len(left) > 0:
+			last = errors.New("something is left")
+		}
+		return last
+	})
+	if err != nil && last != nil && ctx.Err() == nil {
+		return append(left, last.Error()), nil // a finding, and no fault of the run
+	}
+	return left, err
+}

@@ -1,0 +1,64 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// leader is the name of the NATS server that leads a stream, empty if nobody
+// knows.
+func (f *Fleet) leader(stream string) string {
+	js, err := f.connect()
+	if err != nil {
+		return ""
+	}
+	defer js.Conn().Close()
+	m, err := js.Conn().Request("$JS.API.STREAM.INFO."+stream, nil, time.Second)
+	if err != nil {
+		return ""
+	}
+	var info struct {
+		Cluster struct {
+			Leader string `json:"leader"`
+		} `json:"cluster"`
+	}
+	if json.Unmarshal(m.Data, &info) != nil {
+		return ""
+	}
+	return info.Cluster.Leader
+}
+
+// leftovers says what is left in the queues: a message or a slot that nobody
+// gives back. Empty: nothing.
+func leftovers(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	var subjects wire.Subjects
+	var out []string
+	for _, kind := range []string{wire.StreamJobs, wire.StreamWork, wire.StreamSched} {
+		stream, err := js.Stream(ctx, subjects.Stream(kind))
+		if err != nil {
+			return nil, err
+		}
+		if n := stream.CachedInfo().State.Msgs; n > topology.Kept(kind) {
+			out = append(out, fmt.Sprintf("%d messages in %s", n-topology.Kept(kind), subjects.Stream(kind)))
+		}
+		list := stream.ListConsumers(ctx)
+		for c := range list.Info() {
+			if c.NumAckPending > 0 {
+				out = append(out, fmt.Sprintf("%d slots taken in queue %s of %s", c.NumAckPending, c.Name, c.Stream))
+			}
+			if c.NumPending > 0 && c.Config.FilterSubject != "" {
+				out = append(out, fmt.Sprintf("%d messages wait in queue %s of %s", c.NumPending, c.Name, c.Stream))
+			}
+		}
+		if err := list.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
