@@ -52,8 +52,8 @@ const onePool = "pools: [{name: p, adapter: simulated, models: {m: {}}}]\n"
 func TestOneFault(t *testing.T) {
 	long := strings.Repeat("x", 257)
 	for _, tc := range []struct{ name, text, want string }{
-		{"replicas without a majority", "nats: {url: \"nats://a:1\", replicas: 2}", "nats.replicas: 2: must be 1, 3 or 5"},
-		{"replicas of one server", "nats: {replicas: 3}", "nats.replicas: 3: needs a cluster of so many servers"},
+		{"replicas without a majority", "nats: {url: \"nats://a:1\", replicas: 2}", "nats.replicas = 2: must be 1, 3 or 5"},
+		{"replicas of one server", "nats: {replicas: 3}", "nats.replicas = 3: needs a cluster of so many servers"},
 		{"not a mapping", "just text", "sluice.yaml:1: "},
 		{"a list at the top", "- a", "must be a mapping"},
 		{"bad syntax", "pools: [", "line 1"},
