@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/peek"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -49,12 +49,12 @@ func (s *Service) listJobs(ctx context.Context, req adminRequest) (any, error) {
 func (s *Service) newest(ctx context.Context, stream, subject string, from uint64, status wire.Status) ([]*wire.Answer, error) {
 	last := map[string]*ledger.Stored{}
 	var order []*ledger.Stored
-	_, err := s.scan(ctx, stream, subject, from, func(m *nats.Msg, seq uint64, at time.Time) *wire.Meta {
+	_, err := s.scan(ctx, stream, subject, from, func(m peek.Message) *wire.Meta {
 		rec, err := wire.DecodeRecord(m.Header, nil)
 		if err != nil {
 			return nil
 		}
-		st := &ledger.Stored{Record: rec, Seq: seq, At: at}
+		st := &ledger.Stored{Record: rec, Seq: m.Seq, At: m.At}
 		order = append(order, st)
 		last[rec.Entry.Meta.Tenant+"."+rec.Entry.Meta.ID] = st
 		return nil
@@ -110,9 +110,9 @@ func (s *Service) deadList(ctx context.Context, req adminRequest) (any, error) {
 	}
 	dead := []deadLetter{}
 	_, err := s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamDead), s.cfg.Subjects.Dead(tenant, "*"), 1,
-		func(m *nats.Msg, _ uint64, at time.Time) *wire.Meta {
+		func(m peek.Message) *wire.Meta {
 			if a, err := wire.DecodeAssignment(m.Header); err == nil && a.Meta.Valid() {
-				dead = append(dead, describeDead(&a, at))
+				dead = append(dead, describeDead(&a, m.At))
 			}
 			return nil
 		})
@@ -162,7 +162,7 @@ func (s *Service) deadRequeue(ctx context.Context, req adminRequest) (any, error
 	var todo []wire.Assignment
 	if req.All {
 		_, err := s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamDead), s.cfg.Subjects.Dead(anyOf(req.Tenant), "*"), 1,
-			func(m *nats.Msg, _ uint64, _ time.Time) *wire.Meta {
+			func(m peek.Message) *wire.Meta {
 				if a, err := wire.DecodeAssignment(m.Header); err == nil && a.Meta.Valid() {
 					todo = append(todo, a)
 				}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/sluicehq/sluice/broker/peek"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -50,21 +51,21 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 	if req.Attempt < 0 || req.Index < 0 {
 		return refuse(wire.CodeInvalidRequest, "attempt and index must not be negative")
 	}
-	w := walk{nc: nc, from: req.After + 1, batch: replayMost, bytes: replayBytes}
+	w := peek.Walk{Conn: nc, From: req.After + 1, Batch: replayMost, Bytes: replayBytes}
 	wanted := func(*nats.Msg) bool { return true }
 	switch req.Of {
 	case "", wire.ReplayChunks:
-		w.stream, w.subject, wanted = s.Stream(wire.StreamChunks), s.Chunks(tenant, job), from(req.Attempt, req.Index)
+		w.Stream, w.Subject, wanted = s.Stream(wire.StreamChunks), s.Chunks(tenant, job), from(req.Attempt, req.Index)
 	case wire.ReplayRecords:
-		w.stream, w.subject = s.Stream(wire.StreamLedger), s.Records(tenant, job)
+		w.Stream, w.Subject = s.Stream(wire.StreamLedger), s.Records(tenant, job)
 	default:
 		return refuse(wire.CodeInvalidRequest, "of must be %q or %q", wire.ReplayChunks, wire.ReplayRecords)
 	}
 	end := &wire.ReplayEnd{Seq: req.After}
 	var failed error
-	more, err := w.run(ctx, func(stored *nats.Msg, seq uint64) {
-		end.Seq = seq
-		if failed != nil || !wanted(stored) {
+	more, err := w.Run(ctx, func(stored peek.Message) {
+		end.Seq = stored.Seq
+		if failed != nil || !wanted(stored.Msg) {
 			return
 		}
 		if failed = nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: contract(stored.Header), Data: stored.Data}); failed == nil {
