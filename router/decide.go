@@ -17,6 +17,8 @@ type Input struct {
 	Stats []Stats `json:"stats,omitzero"`
 	// Tier of the tenant.
 	Tier string `json:"tier,omitzero"`
+	// Aged jobs find a pool full no earlier than the most urgent class does.
+	Aged bool `json:"aged,omitzero"`
 	// Needs are capabilities beside those that Meta tells.
 	Needs Capability `json:"needs,omitzero"`
 	// Require and Prefer are labels that rules ask for.
@@ -115,6 +117,9 @@ func (out *Result) begin(t *Table, route *Route, load []Load, in *Input) *scratc
 	s.table, s.route, s.load, s.in, s.verdicts = t, route, load, in, out.Candidates
 	s.eligible = append(s.eligible[:0], route.open...)
 	s.class = classIndex(in.Meta.Class)
+	if in.Aged {
+		s.class = 0
+	}
 	s.entropy = mix(mix(in.Random) + in.Sequence*0xD6E8FEB86659FD93)
 	s.job = route.estimate(in)
 	s.cheap = route.cheapMath(&s.job)

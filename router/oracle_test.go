@@ -161,6 +161,8 @@ func (o *oracle) passing(i int) Reason {
 		return CircuitOpen
 	case limited:
 		return RateLimited
+	case o.in.Aged && int(l.Depth) < p.Allowance(wire.Interactive):
+		return Eligible
 	case int(l.Depth) >= p.Allowance(o.in.Meta.Class):
 		return Full
 	}

@@ -197,7 +197,7 @@ func randomInput(rng *rand.Rand, n int) Input {
 			Stream: chance(rng, 30), MaxTokens: oneOf[int64](rng, 0, 0, 50, 2000), BodyBytes: rng.IntN(4000),
 		},
 		Now: int64(1e18) + rng.Int64N(int64(7*24*time.Hour)), Sequence: oneOf(rng, 0, 2, 49, rng.Uint64()), Random: rng.Uint64(),
-		Tier: oneOf(rng, "", "silver", "gold"), Needs: oneOf(rng, 0, 0, 0, Tools, Vision|Tools),
+		Aged: rng.IntN(4) == 0, Tier: oneOf(rng, "", "silver", "gold"), Needs: oneOf(rng, 0, 0, 0, Tools, Vision|Tools),
 	}
 	if chance(rng, 20) {
 		in.Meta.MaxCost = new(wire.NanoUSD)

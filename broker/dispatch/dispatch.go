@@ -54,6 +54,7 @@ type Dispatcher struct {
 	emptied chan lot      // a lot has no more jobs
 	found   chan lot      // a lot has jobs
 	wake    chan struct{} // asks for a fresh look at the queue depths
+	lifts   *lifts
 
 	replanned chan struct{} // there is a new plan
 
@@ -63,10 +64,11 @@ type Dispatcher struct {
 
 // item is a job in the dispatcher's hands.
 type item struct {
-	msg    *delivery
-	source *source
-	asg    wire.Assignment
-	course steer.Course
+	msg     *delivery
+	source  *source
+	asg     wire.Assignment
+	course  steer.Course
+	counted bool // in lifts
 }
 
 // sending is a work message on its way, outcome what became of it.
@@ -109,6 +111,7 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		emptied: make(chan lot, 1),
 		found:   make(chan lot, 1),
 		wake:    make(chan struct{}, 1),
+		lifts:   newLifts(),
 
 		replanned: make(chan struct{}, 1),
 	}
@@ -153,9 +156,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	l := newLoop(d)
 	for _, s := range sources {
 		src := newSource(s, d.cfg.Held)
+		src.lifts = d.lifts
 		g.Go(func() error { d.intake(ctx, src); return nil })
 	}
-	g.Go(func() error { d.findLots(ctx); return nil })
+	g.Go(func() error { d.lift(ctx); return nil })
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { d.rescue(ctx, work); return nil })
 	g.Go(func() error { d.recall(ctx, work); return nil })
@@ -200,6 +204,7 @@ func (d *Dispatcher) done(it *item) {
 	if err := it.msg.Ack(); err != nil {
 		d.cfg.Logger.Debug("job message not acknowledged; it will come again", "job", it.asg.Meta.ID, "err", err)
 	}
+	d.lifts.exit(it, false, 0)
 	it.source.release(1)
 }
 
@@ -214,6 +219,7 @@ func (d *Dispatcher) giveBack(it *item, after time.Duration) {
 	if err != nil {
 		d.cfg.Logger.Debug("job message not returned; it will come again", "job", it.asg.Meta.ID, "err", err)
 	}
+	d.lifts.exit(it, true, after)
 	it.source.release(1)
 }
 

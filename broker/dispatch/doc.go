@@ -13,9 +13,13 @@
 // oldest in memory, grouped by route so that a full route does not stand
 // before a free one. Where blocked routes fill that memory while another route
 // has room, their jobs are parked: moved within the jobs stream to a subject of
-// their own, from where they are taken when there is room. More urgent classes are placed first, and less urgent
-// ones find a pool full earlier (router.Pool.Allowance), so a huge batch never
-// buries an interactive job.
+// their own, from where they are taken when there is room. More urgent classes
+// are placed first, and less urgent ones find a pool full earlier
+// (router.Pool.Allowance), so a huge batch never buries an interactive job.
+//
+// Inside a class, tenants take turns, a job each. Where one tenant's jobs have
+// filled the memory, those of others are lifted from behind them: read where
+// they stand, and deleted there when their work message is stored (lift.go).
 //
 // How the pools do is what package observe folds from the ledger: the loop
 // fills its loads from a snapshot at each look. A job whose candidates are all
@@ -34,5 +38,10 @@
 //	I1  A job message is acknowledged only after what follows from it is
 //	    durable: a work message, a schedule, or a terminal record.
 //	I2  All decision state is owned by the loop goroutine.
-//	I3  At most Config.Held jobs per source are in memory.
+//	I3  At most Config.Held jobs per source are in memory, and as many per
+//	    class that were lifted.
+//	I4  While jobs of several tenants of a class wait for the same room, each
+//	    gets its turn, whatever the others have queued.
+//	I5  Nothing starves: of those placed while less urgent jobs wait, every 8th
+//	    (standard) or 16th (batch) is the turn of one that has waited 10 s.
 package dispatch

@@ -14,8 +14,9 @@ import (
 // source is one queue that jobs come from, with the free places for them.
 type source struct {
 	topology.Source
-	free chan struct{}
-	lot  bool // of parked jobs
+	free  chan struct{}
+	lot   bool   // of parked jobs
+	lifts *lifts // that hear when there is no free place; nil: nobody does
 }
 
 func newSource(s topology.Source, held int) *source {
@@ -32,12 +33,28 @@ func (s *source) release(n int) {
 
 // acquire takes at least one place, at most limit, waiting for the first.
 func (s *source) acquire(ctx context.Context, limit int) int {
+	if n := s.take(limit); n > 0 {
+		return n
+	}
+	if s.lifts != nil {
+		s.lifts.full.Add(1)
+		defer s.lifts.full.Add(-1)
+		select {
+		case s.lifts.crowded <- struct{}{}:
+		default:
+		}
+	}
 	select {
 	case <-s.free:
 	case <-ctx.Done():
 		return 0
 	}
-	for n := 1; n < limit; n++ {
+	return 1 + s.take(limit-1)
+}
+
+// take takes the places that are free, at most limit.
+func (s *source) take(limit int) int {
+	for n := range limit {
 		select {
 		case <-s.free:
 		default:
@@ -117,6 +134,10 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 	}
 	if fault != nil {
 		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, fault) })
+		return
+	}
+	if !d.lifts.enter(it) {
+		it.source.release(1) // the queue gives out what is lifted already
 		return
 	}
 	d.steer(it, now)

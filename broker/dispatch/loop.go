@@ -20,16 +20,6 @@ const (
 	heldPulse  = 10 * time.Second      // sign of life for jobs in memory
 )
 
-// queue is the jobs of one class and route, oldest first.
-type queue struct {
-	route   string
-	items   []*item
-	blocked bool  // no room at the last try
-	full    bool  // and a depth is among the reasons: a look may help at any moment
-	until   int64 // when the clock alone makes room, 0: not known
-	since   int64 // since when it is far off, 0: it is not
-}
-
 // loop owns all decision state (I2).
 type loop struct {
 	d        *Dispatcher
@@ -51,18 +41,12 @@ type loop struct {
 	soonest  int64                          // no deadline of a held job is before this, 0: there is none
 }
 
-// lane is the queues of a class, turned round robin.
-type lane struct {
-	queues []*queue
-	byName map[string]*queue
-}
-
 func newLoop(d *Dispatcher) *loop {
 	l := &loop{d: d, classes: map[wire.Class]*lane{}, lots: map[lot]bool{}, pace: lookEvery, sequence: map[string]uint64{},
 		aside: map[lot]aside{}, budgets: map[string]*router.RetryBudget{},
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 	for _, c := range wire.Classes() {
-		l.classes[c] = &lane{byName: map[string]*queue{}}
+		l.classes[c] = newLane(c)
 	}
 	return l
 }
@@ -121,14 +105,7 @@ func (l *loop) hold(it *item) {
 		l.leaving = append(l.leaving, it) // behind those parked before it
 		return
 	}
-	lane := l.classes[it.asg.Meta.Class]
-	q := lane.byName[it.course.Route]
-	if q == nil {
-		q = &queue{route: it.course.Route}
-		lane.byName[q.route] = q
-		lane.queues = append(lane.queues, q)
-	}
-	q.items = append(q.items, it)
+	l.classes[it.asg.Meta.Class].add(it)
 	l.held++
 	l.expect(it)
 }
@@ -167,14 +144,15 @@ func (l *loop) looked(s depths) {
 	}
 	l.moved = false
 	for _, lane := range l.classes {
+		lane.denied = false
 		for _, q := range lane.queues {
 			q.blocked = false
 		}
 	}
 }
 
-// place assigns what can be assigned, the most urgent class first and within
-// it one job of each route in turn.
+// place assigns what can be assigned: what has waited too long, then the most
+// urgent class first.
 func (l *loop) place(ctx context.Context) {
 	if t := l.d.table.Load(); t != l.tally.table {
 		l.tally.reset(t, l.d.cfg.Subjects)
@@ -182,18 +160,11 @@ func (l *loop) place(ctx context.Context) {
 	l.resteer()
 	l.observe()
 	l.leave()
+	l.placeAged(ctx)
 	for _, class := range wire.Classes() {
 		lane := l.classes[class]
-		for progress := true; progress; {
-			progress = false
-			for _, q := range lane.queues {
-				if l.sending >= maxSending {
-					return
-				}
-				if len(q.items) > 0 && !q.blocked {
-					progress = l.step(ctx, q) || progress
-				}
-			}
+		if !l.placeLane(ctx, lane) {
+			return
 		}
 		lane.sweep()
 		l.unclog(ctx, class)
@@ -201,22 +172,9 @@ func (l *loop) place(ctx context.Context) {
 	l.leave()
 }
 
-// sweep forgets empty queues.
-func (lane *lane) sweep() {
-	kept := lane.queues[:0]
-	for _, q := range lane.queues {
-		if len(q.items) > 0 {
-			kept = append(kept, q)
-		} else {
-			delete(lane.byName, q.route)
-		}
-	}
-	clear(lane.queues[len(kept):])
-	lane.queues = kept
-}
-
-// step decides about the first job of a queue; false: it has to wait.
-func (l *loop) step(ctx context.Context, q *queue) bool {
+// step decides about the first job of a queue; false: it has to wait. An aged
+// one may use the room of the most urgent class.
+func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 	it := q.items[0]
 	now := time.Now()
 	t := l.tally.table
@@ -232,6 +190,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 		return true
 	}
 	in := l.input(q.route, it, now)
+	in.Aged = aged
 	t.Decide(route, l.tally.load, &in, &l.result)
 	if l.result.Choice < 0 {
 		if l.result.Full {
@@ -257,6 +216,7 @@ func (l *loop) step(ctx context.Context, q *queue) bool {
 	l.pop(q)
 	q.since = 0
 	l.spend(q.route, it, now)
+	l.accrue(it.asg.Meta.Class)
 	l.moved = true
 	l.tally.sent(c.Pool)
 	l.sending++

@@ -17,8 +17,8 @@ type lot struct {
 	route string
 }
 
-// keptUnparked is how many of the oldest jobs of a blocked route stay in
-// memory when the rest are parked, so that its pools never run dry meanwhile.
+// keptUnparked is how many of the oldest jobs of a class's blocked queues stay
+// in memory when the rest are parked, so that no pool runs dry meanwhile.
 const keptUnparked = 32
 
 // unclog parks the jobs of blocked routes where they fill the class's places
@@ -29,13 +29,14 @@ func (l *loop) unclog(ctx context.Context, class wire.Class) {
 	if len(lane.queues) == 0 || !l.full(lane) || !l.roomElsewhere(class, lane) {
 		return
 	}
+	kept := max(keptUnparked/len(lane.queues), 1)
 	for _, q := range lane.queues {
-		if len(q.items) <= keptUnparked || !l.openLot(ctx, lot{class, q.route}) {
+		if len(q.items) <= kept || !l.openLot(ctx, lot{class, q.route}) {
 			continue
 		}
 		keep := q.items[:0]
 		for i, it := range q.items {
-			if i < keptUnparked || it.source.lot {
+			if i < kept || it.source.lot {
 				keep = append(keep, it)
 			} else {
 				l.leaving = append(l.leaving, it)
@@ -67,7 +68,7 @@ func (l *loop) full(lane *lane) bool {
 func (l *loop) roomElsewhere(class wire.Class, lane *lane) bool {
 	t := l.tally.table
 	for _, r := range t.Routes() {
-		if lane.byName[r.Name()] != nil {
+		if lane.has(r.Name()) {
 			continue
 		}
 		for _, c := range r.Candidates() {
@@ -121,7 +122,7 @@ const parked = -1
 func (d *Dispatcher) publishParked(it *item) (*ledger.Future, error) {
 	h := wire.EncodeAssignment(&it.asg)
 	m := &it.asg.Meta
-	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, it.course.Route), Header: h, Data: it.msg.Data()})
+	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Backlog(m.Class, it.course.Route, m.Tenant), Header: h, Data: it.msg.Data()})
 }
 
 // lotIdle is how long a lot must bring nothing before it is looked at whether
@@ -159,31 +160,3 @@ func (d *Dispatcher) followLot(ctx context.Context, k lot) {
 
 // lotHeld is how many parked jobs of a lot are in memory at a time.
 const lotHeld = 256
-
-// findLots looks for lots of other routers, or of an earlier run, until ctx
-// ends.
-func (d *Dispatcher) findLots(ctx context.Context) {
-	for {
-		lots, err := topology.Lots(ctx, d.cfg.JS, d.cfg.Subjects)
-		if err != nil && ctx.Err() == nil {
-			d.cfg.Logger.Debug("parked jobs not looked for", "err", err)
-		}
-		for subject := range lots {
-			class, token, ok := d.cfg.Subjects.SplitBacklog(subject)
-			if !ok {
-				continue
-			}
-			select {
-			case d.found <- lot{class, token}:
-			case <-ctx.Done():
-				return
-			}
-		}
-		if ledger.Pause(ctx, lotEvery) != nil {
-			return
-		}
-	}
-}
-
-// lotEvery is how often lots of other routers are looked for.
-const lotEvery = 3 * time.Second

@@ -57,7 +57,7 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 		}
 		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
 			got++
-			each(&delivery{m})
+			each(&delivery{m: m})
 			continue
 		}
 		if end, err := pullStatus(m); end {
@@ -90,21 +90,50 @@ func (p *puller) close() {
 	}
 }
 
-// delivery is a message of a queue.
-type delivery struct{ m *nats.Msg }
+// delivery is a message of a queue: given out by it, or lifted.
+type delivery struct {
+	m      *nats.Msg
+	lifted *lifted // nil: given out
+}
 
-func (d *delivery) Subject() string      { return d.m.Subject }
 func (d *delivery) Headers() nats.Header { return d.m.Header }
 func (d *delivery) Data() []byte         { return d.m.Data }
 
-// Metadata is what the server says of the message.
-func (d *delivery) Metadata() (*nats.MsgMetadata, error) { return d.m.Metadata() }
+func (d *delivery) Subject() string {
+	if d.lifted != nil {
+		return d.lifted.Stored
+	}
+	return d.m.Subject
+}
 
-func (d *delivery) Ack() error        { return d.m.Respond([]byte("+ACK")) }
-func (d *delivery) Nak() error        { return d.m.Respond([]byte("-NAK")) }
-func (d *delivery) InProgress() error { return d.m.Respond([]byte("+WPI")) }
+// Metadata is what the server says of the message.
+func (d *delivery) Metadata() (*nats.MsgMetadata, error) {
+	if l := d.lifted; l != nil {
+		return &nats.MsgMetadata{Stream: l.stream, Timestamp: l.At, Sequence: nats.SequencePair{Stream: l.Seq}}, nil
+	}
+	return d.m.Metadata()
+}
+
+// Ack takes the message out of its queue.
+func (d *delivery) Ack() error {
+	if d.lifted != nil {
+		return d.lifted.remove()
+	}
+	return d.m.Respond([]byte("+ACK"))
+}
+
+// say answers the queue, which knows nothing of a lifted message.
+func (d *delivery) say(what []byte) error {
+	if d.lifted != nil {
+		return nil
+	}
+	return d.m.Respond(what)
+}
+
+func (d *delivery) Nak() error        { return d.say([]byte("-NAK")) }
+func (d *delivery) InProgress() error { return d.say([]byte("+WPI")) }
 
 // NakWithDelay has the message delivered again after a while.
 func (d *delivery) NakWithDelay(after time.Duration) error {
-	return d.m.Respond(fmt.Appendf(nil, `-NAK {"delay": %d}`, after.Nanoseconds()))
+	return d.say(fmt.Appendf(nil, `-NAK {"delay": %d}`, after.Nanoseconds()))
 }

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -119,27 +118,5 @@ func TestTallyOracle(t *testing.T) {
 		if x.load[0].Depth != depth[0] || x.load[1].Depth != depth[1] || len(x.own) != 0 {
 			t.Fatalf("seed %d: at rest %d and %d, want %v", seed, x.load[0].Depth, x.load[1].Depth, depth)
 		}
-	}
-}
-
-// TestLanes: routes keep their order and their own queue, and an empty one is
-// forgotten.
-func TestLanes(t *testing.T) {
-	l := newLoop(&Dispatcher{})
-	hold := func(id, route string, class wire.Class) {
-		l.hold(&item{source: &source{}, course: steer.Course{Route: route}, asg: wire.Assignment{Meta: wire.Meta{ID: id, Route: route, Class: class, Deadline: int64(len(id))}}})
-	}
-	hold("xxx", "r", wire.Batch)
-	hold("yy", "q", wire.Batch)
-	hold("z", "r", wire.Batch)
-	hold("ww", "r", wire.Interactive)
-	lane := l.classes[wire.Batch]
-	if len(lane.queues) != 2 || len(lane.byName["r"].items) != 2 || lane.byName["r"].items[0].asg.Meta.ID != "xxx" || l.held != 4 || l.soonest != 1 {
-		t.Errorf("%d queues, %d held, first deadline %d", len(lane.queues), l.held, l.soonest)
-	}
-	l.pop(lane.byName["q"])
-	lane.sweep()
-	if len(lane.queues) != 1 || lane.byName["q"] != nil || l.held != 3 {
-		t.Errorf("after a sweep: %d queues, %d held", len(lane.queues), l.held)
 	}
 }

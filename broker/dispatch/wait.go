@@ -63,8 +63,8 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 	return in
 }
 
-// block notes that a queue cannot go on, and why: l.result says so.
-func (l *loop) block(ctx context.Context, q *queue, now time.Time) {
+// blockOne notes that a queue cannot go on, and why: l.result says so.
+func (l *loop) blockOne(ctx context.Context, q *queue, now time.Time) {
 	q.blocked, q.full, q.until = true, false, l.result.Until
 	for i := range l.result.Candidates {
 		q.full = q.full || l.result.Candidates[i].Excluded == router.Full

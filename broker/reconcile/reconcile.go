@@ -59,7 +59,7 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 	list := stream.ListConsumers(ctx)
 	var queues []*jetstream.ConsumerInfo
 	for c := range list.Info() {
-		if c.Config.FilterSubject != "" {
+		if len(filters(c)) > 0 {
 			queues = append(queues, c)
 		}
 	}
@@ -67,19 +67,29 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 		return err
 	}
 	for _, q := range queues {
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(q.Config.FilterSubject))
-		if err != nil {
-			return err
-		}
 		var held uint64
-		for _, n := range info.State.Subjects {
-			held += n
+		for _, filter := range filters(q) {
+			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+			if err != nil {
+				return err
+			}
+			for _, n := range info.State.Subjects {
+				held += n
+			}
 		}
 		if err := r.judge(ctx, stream, q, held); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// filters are the subjects of a queue, which do not overlap.
+func filters(c *jetstream.ConsumerInfo) []string {
+	if c.Config.FilterSubject != "" {
+		return []string{c.Config.FilterSubject}
+	}
+	return c.Config.FilterSubjects
 }
 
 // judge notes a queue with forgotten messages, and resets one that has had

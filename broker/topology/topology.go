@@ -157,7 +157,7 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 // makes a new one for the next; at 200 jobs a second that was a fifth of the
 // broker's CPU and half a millisecond a job.
 func keepBlocks(ctx context.Context, js jetstream.JetStream, s wire.Subjects) error {
-	for kind, subject := range map[string]string{wire.StreamJobs: s.Backlog(keeper, keeper), wire.StreamWork: s.Work(keeper)} {
+	for kind, subject := range map[string]string{wire.StreamJobs: s.Backlog(keeper, keeper, keeper), wire.StreamWork: s.Work(keeper)} {
 		stream, err := js.Stream(ctx, s.Stream(kind))
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
@@ -216,7 +216,7 @@ func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]So
 			{wire.StreamSched, s.Requeue("*", class)},
 			{wire.StreamJobs, s.Jobs("*", class)},
 		} {
-			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), routerConsumer("router_"+string(class), q.filter))
+			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), routerConsumer(ClassQueue(class), q.filter))
 			if err != nil {
 				return nil, fmt.Errorf("consumer of class %s on %s: %w", class, q.stream, err)
 			}
@@ -239,7 +239,8 @@ const lotThreshold = 5 * time.Minute
 // Backlog creates the routers' consumer for the parked jobs of a class and
 // route.
 func Backlog(ctx context.Context, js jetstream.JetStream, s wire.Subjects, class wire.Class, route string) (Source, error) {
-	cc := routerConsumer("backlog_"+string(class)+"_"+wire.Token(route), s.Backlog(class, route))
+	cc := routerConsumer(BacklogQueue(class, route), "")
+	cc.FilterSubjects = []string{s.Backlog(class, route, "*"), s.Backlog(class, route, "")}
 	cc.InactiveThreshold = lotThreshold
 	c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(wire.StreamJobs), cc)
 	if err != nil {
@@ -248,13 +249,22 @@ func Backlog(ctx context.Context, js jetstream.JetStream, s wire.Subjects, class
 	return Source{Class: class, Consumer: c}, nil
 }
 
-// Lots counts the parked jobs by subject.
-func Lots(ctx context.Context, js jetstream.JetStream, s wire.Subjects) (map[string]uint64, error) {
-	stream, err := js.Stream(ctx, s.Stream(wire.StreamJobs))
+// ClassQueue is the consumer of the new, and of the requeued, jobs of a class.
+func ClassQueue(class wire.Class) string { return "router_" + string(class) }
+
+// BacklogQueue is the consumer of the parked jobs of a class and route.
+func BacklogQueue(class wire.Class, route string) string {
+	return "backlog_" + string(class) + "_" + wire.Token(route)
+}
+
+// Waiting counts what a queue stream holds by subject, of those that the
+// filter matches.
+func Waiting(ctx context.Context, js jetstream.JetStream, stream, filter string) (map[string]uint64, error) {
+	st, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.BacklogAll()))
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(filter))
 	if err != nil {
 		return nil, err
 	}

@@ -35,13 +35,18 @@ func (s Subjects) Requeue(tenant string, class Class) string {
 	return s.join("requeue", tenant, string(class))
 }
 
-// Backlog is where the dispatcher parks jobs of a route that has no room.
-func (s Subjects) Backlog(class Class, route string) string {
-	return s.join("backlog", string(class), Token(route))
+// Backlog is where the dispatcher parks a tenant's jobs of a route that has no
+// room, or with "*" a filter. Without a tenant it is where all of them were
+// parked once.
+func (s Subjects) Backlog(class Class, route, tenant string) string {
+	if tenant == "" {
+		return s.join("backlog", string(class), Token(route))
+	}
+	return s.join("backlog", string(class), Token(route), tenant)
 }
 
 // BacklogAll is the filter of all parked jobs.
-func (s Subjects) BacklogAll() string { return s.join("backlog", "*", "*") }
+func (s Subjects) BacklogAll() string { return s.join("backlog", ">") }
 
 // Records is the subject of one job's records, or with "*" or ">" a filter.
 func (s Subjects) Records(tenant, job string) string { return s.join("records", tenant, job) }
@@ -169,14 +174,21 @@ func ValidName(name string) bool {
 	return true
 }
 
-// SplitBacklog takes class and route out of a backlog subject.
-func (s Subjects) SplitBacklog(subject string) (Class, string, bool) {
-	class, token, ok := s.SplitTenantJob(subject)
-	if !ok {
-		return "", "", false
+// SplitBacklog takes class, route and tenant, if it has one, out of a backlog
+// subject.
+func (s Subjects) SplitBacklog(subject string) (class Class, route, tenant string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.prefix()+".backlog.")
+	token := strings.Split(rest, ".")
+	if len(token) == 3 {
+		tenant = token[2]
+		ok = ok && ValidName(tenant)
 	}
-	route, ok := untoken(token)
-	return Class(class), route, ok && Class(class).Valid()
+	if !ok || len(token) < 2 || len(token) > 3 {
+		return "", "", "", false
+	}
+	class = Class(token[0])
+	route, ok = untoken(token[1])
+	return class, route, tenant, ok && class.Valid()
 }
 
 // untoken is the inverse of Token.

@@ -9,13 +9,14 @@ func TestSubjects(t *testing.T) {
 	var s Subjects
 	p := Subjects{Prefix: "a.b"}
 	for got, want := range map[string]string{
-		s.Jobs("acme", Batch):             "sluice.jobs.acme.batch",
-		s.Records("acme", "j1"):           "sluice.records.acme.j1",
-		s.Work("gpt-4.1 eu"):              "sluice.work.gpt-4=2E1=20eu",
-		s.Stream(StreamLedger):            "SLUICE_LEDGER",
-		p.Stream(StreamLedger):            "A_B_LEDGER",
-		p.Cancel("acme", "j1"):            "a.b.cancel.acme.j1",
-		s.Backlog(Interactive, "gpt-4.1"): "sluice.backlog.interactive.gpt-4=2E1",
+		s.Jobs("acme", Batch):                     "sluice.jobs.acme.batch",
+		s.Records("acme", "j1"):                   "sluice.records.acme.j1",
+		s.Work("gpt-4.1 eu"):                      "sluice.work.gpt-4=2E1=20eu",
+		s.Stream(StreamLedger):                    "SLUICE_LEDGER",
+		p.Stream(StreamLedger):                    "A_B_LEDGER",
+		p.Cancel("acme", "j1"):                    "a.b.cancel.acme.j1",
+		s.Backlog(Interactive, "gpt-4.1", "acme"): "sluice.backlog.interactive.gpt-4=2E1.acme",
+		s.Backlog(Batch, "chat", "*"):             "sluice.backlog.batch.chat.*",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -33,8 +34,8 @@ func TestSubjects(t *testing.T) {
 	if tenant, job, ok := p.SplitTenantJob("a.b.status.t.j"); !ok || tenant != "t" || job != "j" {
 		t.Error("prefix of two tokens")
 	}
-	if class, route, ok := s.SplitBacklog(s.Backlog(Batch, "gpt-4.1 ü=")); !ok || class != Batch || route != "gpt-4.1 ü=" {
-		t.Errorf("backlog: %q %q %t", class, route, ok)
+	if class, route, tenant, ok := s.SplitBacklog(s.Backlog(Batch, "gpt-4.1 ü=", "acme")); !ok || class != Batch || route != "gpt-4.1 ü=" || tenant != "acme" {
+		t.Errorf("backlog: %q %q %q %t", class, route, tenant, ok)
 	}
 }
 
