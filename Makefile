@@ -1,8 +1,8 @@
 # Sluice. `make help` lists what there is. Needs Go, and Node for the engine;
-# Python only for demo-real. No C compiler: everything is built without cgo.
+# Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine nats-server up demo demo-real test bench bench-trace chaos check fuzz clean
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos check fuzz clean
 
 export CGO_ENABLED := 0
 
@@ -32,6 +32,9 @@ engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when 
 nats-server: ## build ./bin/nats-server, the release that go.mod names
 	$(GO) build -o bin/nats-server github.com/nats-io/nats-server/v2
 
+sdks: ## install the official SDKs that tests run into ./.sdks (by npm, pip and go; skipped when they are there)
+	@GO=$(GO) sh .ci/sdks
+
 up: build engine ## run everything in one process until it is interrupted; data in ./sluice-data
 	bin/sluice up $(ARGS)
 
@@ -41,8 +44,8 @@ demo: build engine ## push a few hundred prompts through three simulated pools, 
 demo-real: build engine ## the same with a real model on this machine (compiles llama.cpp: some minutes, once)
 	@python3 integration/real/run.py $(ARGS)
 
-test: engine ## run every test, on the real engine
-	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 12m ./...
+test: engine sdks ## run every test, on the real engine and with the official SDKs
+	SLUICE_TEST_ENGINE=1 SLUICE_TEST_SDKS=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 12m ./...
 
 bench: build engine ## jobs per second of the whole path beside one JetStream hop (line "ratio N.NN"), latency, trace replay
 	bin/sluice bench $(ARGS)
@@ -65,4 +68,4 @@ fuzz: ## run every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz $(GODIRS)
 
 clean: ## remove what build, engine, up and demo-real made (also ./sluice-data)
-	rm -rf bin .engine .demo sluice-data
+	rm -rf bin .engine .sdks .demo sluice-data

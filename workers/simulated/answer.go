@@ -1,8 +1,11 @@
 package simulated
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -191,17 +194,29 @@ func (c *call) appendVectors(out []byte) []byte {
 			out = append(out, ',')
 		}
 		out = strconv.AppendInt(append(out, `{"object":"embedding","index":`...), int64(i), 10)
-		out = append(out, `,"embedding":[`...)
-		for k := range n {
-			if k > 0 {
-				out = append(out, ',')
-			}
-			out = strconv.AppendFloat(out, float64(c.rnd.below(2001)-1000)/1000, 'f', -1, 64)
-		}
-		out = append(out, `]}`...)
+		out = append(c.appendVector(append(out, `,"embedding":`...), n), '}')
 	}
 	out = appendJSON(append(out, `],"model":`...), c.line.Model)
 	return append(c.appendUsage(append(out, `,"usage":`...)), '}')
+}
+
+// appendVector writes one vector as numbers, or as the base64 of 32-bit floats.
+func (c *call) appendVector(out []byte, n int64) []byte {
+	var packed []byte
+	separator := byte('[')
+	for range n {
+		v := float64(c.rnd.below(2001)-1000) / 1000
+		if c.wish.base64 {
+			packed = binary.LittleEndian.AppendUint32(packed, math.Float32bits(float32(v)))
+			continue
+		}
+		out = strconv.AppendFloat(append(out, separator), v, 'f', -1, 64)
+		separator = ','
+	}
+	if c.wish.base64 {
+		return append(base64.StdEncoding.AppendEncode(append(out, '"'), packed), '"')
+	}
+	return append(out, ']')
 }
 
 func (c *call) appendModels(out []byte) []byte {

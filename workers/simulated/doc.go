@@ -7,7 +7,7 @@
 // Endpoints: chat completions, completions, responses, messages (each whole or
 // streamed), embeddings, models. Fields that are read: model, messages, prompt,
 // input, instructions, system, stream, stream_options, max_tokens and its
-// siblings, dimensions, tools, tool_choice, response_format, text.format,
+// siblings, dimensions, encoding_format, tools, tool_choice, response_format, text.format,
 // output_config; all others are ignored. A request with tools gets a call of
 // one, until the last message brings its result; one with a JSON schema gets
 // an answer that follows it (schema.go says how far).

@@ -13,6 +13,7 @@ type wish struct {
 	choice []byte // tool_choice
 	schema []byte // of the answer's text
 	told   bool   // the last message brings a tool's result
+	base64 bool   // of embeddings
 
 	instructions, metadata, temperature, topP, parallel []byte // a response repeats them
 }
@@ -24,6 +25,8 @@ func (w *wish) field(key string, v []byte) {
 		w.tools = v
 	case "tool_choice":
 		w.choice = v
+	case "encoding_format":
+		w.base64 = string(v) == `"base64"`
 	case "metadata":
 		w.metadata = v
 	case "temperature":

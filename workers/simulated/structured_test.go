@@ -1,8 +1,11 @@
 package simulated
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -233,5 +236,28 @@ func TestStructureIsCut(t *testing.T) {
 	_, answer, err = ask(t, p, "/messages", "k", `{"model":"m","max_tokens":2,"messages":[{"role":"user","content":"a"}]`+toolsOf["/messages"]+"}")
 	if err != nil || at(decoded(t, answer), "stop_reason") != "max_tokens" {
 		t.Errorf("answer %s, %v", answer, err)
+	}
+}
+
+// Vectors are the same in either encoding.
+func TestBase64Vectors(t *testing.T) {
+	p, _ := provider(t, Config{})
+	_, plain, _ := ask(t, p, "/embeddings", "k", `{"model":"m","input":["a","b"],"dimensions":3}`)
+	_, packed, err := ask(t, p, "/embeddings", "k", `{"model":"m","input":["a","b"],"dimensions":3,"encoding_format":"base64"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		s, _ := at(decoded(t, packed), "data", i, "embedding").(string)
+		raw, err := base64.StdEncoding.DecodeString(s)
+		if err != nil || len(raw) != 12 {
+			t.Fatalf("%q: %v", s, err)
+		}
+		for k := range 3 {
+			got := math.Float32frombits(binary.LittleEndian.Uint32(raw[4*k:]))
+			if want := at(decoded(t, plain), "data", i, "embedding", k).(float64); got != float32(want) {
+				t.Errorf("vector %d, %d: %v, want %v", i, k, got, want)
+			}
+		}
 	}
 }

@@ -1,0 +1,92 @@
+// The official Anthropic SDK for Node, unmodified, against Sluice.
+"use strict";
+const Anthropic = require("@anthropic-ai/sdk").default;
+const {assert, URL, KEY, LIMITED_KEY, SCHEMA, followsSchema, raises, words, main} = require("./check.cjs");
+
+const client = new Anthropic({baseURL: URL, apiKey: KEY, maxRetries: 0, timeout: 30000});
+const messages = [{role: "user", content: "How is the weather?"}];
+const ask = {model: "chat", max_tokens: 64, messages};
+const tools = [{name: "weather", description: "Forecast", input_schema: SCHEMA}];
+
+main({
+  async models() {
+    const names = [];
+    for await (const m of client.models.list()) names.push(m.id);
+    assert.ok(names.includes("chat"));
+    assert.equal((await client.models.retrieve("chat")).type, "model");
+  },
+  async messages() {
+    const {data, response, request_id} = await client.messages.create({...ask, system: "Be kind."}).withResponse();
+    assert.equal(data.stop_reason, "end_turn");
+    assert.equal(words(data.content[0].text), data.usage.output_tokens);
+    assert.equal(response.headers.get("sluice-job"), request_id);
+    assert.equal(response.headers.get("sluice-pool"), "sim");
+  },
+  async messages_stream() {
+    const stream = client.messages.stream(ask);
+    const kinds = [];
+    for await (const e of stream) kinds.push(e.type);
+    assert.equal(kinds[0], "message_start");
+    assert.equal(kinds.at(-1), "message_stop");
+    const final = await stream.finalMessage();
+    assert.equal(words(final.content[0].text), final.usage.output_tokens);
+  },
+  async tools() {
+    const m = await client.messages.create({...ask, tools});
+    assert.equal(m.stop_reason, "tool_use");
+    followsSchema(m.content[0].input);
+    const turn = [...messages, {role: "assistant", content: m.content},
+      {role: "user", content: [{type: "tool_result", tool_use_id: m.content[0].id, content: "rain"}]}];
+    assert.equal((await client.messages.create({...ask, messages: turn, tools})).content[0].type, "text");
+  },
+  async tools_stream() {
+    const m = await client.messages.stream({...ask, tools}).finalMessage();
+    assert.equal(m.content[0].type, "tool_use");
+    followsSchema(m.content[0].input);
+  },
+  async json_schema() {
+    const m = await client.messages.create({...ask, output_config: {format: {type: "json_schema", schema: SCHEMA}}});
+    followsSchema(JSON.parse(m.content[0].text));
+  },
+  async error_401() {
+    const e = await raises(Anthropic.AuthenticationError, () => client.withOptions({apiKey: "wrong"}).messages.create(ask), {status: 401});
+    assert.equal(e.error.error.type, "authentication_error");
+  },
+  async error_404() {
+    const e = await raises(Anthropic.NotFoundError, () => client.messages.create({...ask, model: "nothing"}), {status: 404});
+    assert.equal(e.error.error.type, "not_found_error");
+  },
+  async error_400() {
+    await raises(Anthropic.BadRequestError, () => client.messages.create({...ask, messages: []}), {status: 400});
+    await raises(Anthropic.BadRequestError, () => client.messages.create({...ask, max_tokens: -1}), {status: 400});
+  },
+  async error_429() {
+    const limited = client.withOptions({apiKey: LIMITED_KEY}).messages;
+    const e = await raises(Anthropic.RateLimitError, async () => (await limited.create(ask), await limited.create(ask)), {status: 429});
+    assert.ok(Number(e.headers.get("retry-after")) >= 1);
+  },
+  async error_5xx() {
+    await raises(Anthropic.InternalServerError, () => client.messages.create({...ask, model: "bad"}));
+  },
+  async error_in_stream() {
+    const e = await raises(Anthropic.APIError, () => client.messages.stream({...ask, model: "torn"}).finalMessage());
+    assert.ok(e.message.includes("stream_truncated"), e.message);
+  },
+  async timeout() {
+    await raises(Anthropic.APIConnectionTimeoutError, () => client.messages.create({...ask, model: "slow"}, {timeout: 300}));
+  },
+  async retries() {
+    let calls = 0, made = 0;
+    const counted = (...args) => (calls++, fetch(...args));
+    const patient = client.withOptions({maxRetries: 12, fetch: counted});
+    for (; made < 30 && calls === made; made++) assert.ok((await patient.messages.create({...ask, model: "flaky"})).content.length);
+    assert.ok(calls > made, "no call was repeated");
+  },
+  async idempotency() {
+    const create = (more) => client.messages.create({...ask, ...more}, {headers: {"Idempotency-Key": "node-anthropic 1"}}).withResponse();
+    const [first, second] = [await create(), await create()];
+    assert.equal(first.request_id, second.request_id);
+    assert.deepEqual(first.data, second.data);
+    await raises(Anthropic.ConflictError, () => create({temperature: 0.5}), {status: 409});
+  },
+});
