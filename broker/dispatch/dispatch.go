@@ -77,6 +77,7 @@ type sending struct {
 	pool   int
 	table  *router.Table
 	future *ledger.Future
+	until  time.Time // when its acknowledgement counts as lost
 }
 
 type outcome struct {
@@ -172,9 +173,19 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 // ack waits for work publishes in the order they were sent and acknowledges
 // the job message behind each (I1). It ends when sent is closed.
+//
+// Each has its own time-out from when it was sent: where a stream without a
+// leader loses hundreds, all are given up together and not one after the other.
 func (d *Dispatcher) ack() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for s := range d.sent {
+		timer.Reset(time.Until(s.until))
 		o := outcome{it: s.it, pool: s.pool, table: s.table}
+		select {
+		case <-s.future.Done():
+		case <-timer.C:
+		}
 		select {
 		case <-s.future.Done():
 			if o.seq, o.err = s.future.Result(); o.err == nil {
@@ -183,10 +194,10 @@ func (d *Dispatcher) ack() {
 				}
 				d.done(s.it)
 			}
-		case <-time.After(sendTimeout):
+		default:
 			s.future.Forget()
-			// Stored or not, nobody knows. Left alone the job comes again after
-			// the ack wait, and a second work message is harmless.
+			// Stored or not, nobody knows. Given back the job comes again, and
+			// a second work message is harmless.
 			o.err = errNoAck
 		}
 		d.acked <- o

@@ -220,7 +220,7 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 	l.moved = true
 	l.tally.sent(c.Pool)
 	l.sending++
-	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future}
+	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}
 	return true
 }
 

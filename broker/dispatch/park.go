@@ -112,7 +112,7 @@ func (l *loop) leave() {
 		l.leaving[0] = nil
 		l.leaving = l.leaving[1:]
 		l.sending++
-		l.d.sent <- sending{it: it, pool: parked, future: future}
+		l.d.sent <- sending{it: it, pool: parked, future: future, until: time.Now().Add(sendTimeout)}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Without these signals a pause does nothing and a stop is a kill.
-const sigStop, sigCont, sigTerm = syscall.Signal(0), syscall.Signal(0), syscall.SIGKILL
+const sigStop, sigCont, sigTerm, sigQuit = syscall.Signal(0), syscall.Signal(0), syscall.SIGKILL, syscall.Signal(0)
 
 func signal(p *os.Process, s syscall.Signal) {
 	if s == sigTerm {

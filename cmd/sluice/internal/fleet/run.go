@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,10 +102,13 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 		return nil, err
 	}
 	calm := time.Now()
-	if r.Left, err = f.settle(ctx, js, st, len(accepted)); err != nil {
+	if r.Left, err = f.settle(ctx, js, st, len(accepted), o.Log); err != nil {
 		return nil, err
 	}
 	r.Calm = time.Since(calm)
+	if len(r.Left) > 0 {
+		f.autopsy(ctx, js, o.Log)
+	}
 	if err := f.check(ctx, js, st, r, accepted, books); err != nil {
 		return nil, err
 	}
@@ -143,8 +147,9 @@ const settlePatience = 90 * time.Second
 
 // settle waits until every job is a row and nothing is left in the queues, and
 // says what is left.
-func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.Store, jobs int) (left []string, err error) {
+func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.Store, jobs int, log io.Writer) (left []string, err error) {
 	var last error
+	began, told := time.Now(), time.Now()
 	err = until(ctx, settlePatience, "rest", func() error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -184,6 +189,10 @@ func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.St
 			last = fmt.Errorf("%d of %d jobs are rows", rows, jobs)
 		case len(left) > 0:
 			last = errors.New("something is left")
+		}
+		if last != nil && time.Since(told) > 5*time.Second {
+			told = time.Now()
+			fmt.Fprintf(log, "%6.1fs after the last fault: %d of %d jobs are rows; %s\n", time.Since(began).Seconds(), rows, jobs, strings.Join(left, "; "))
 		}
 		return last
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -61,4 +62,31 @@ func leftovers(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// autopsy writes what the queues look like to log, and has the routers and
+// workers write the stacks of their goroutines to their own logs and end.
+func (f *Fleet) autopsy(ctx context.Context, js jetstream.JetStream, log io.Writer) {
+	var subjects wire.Subjects
+	for _, kind := range []string{wire.StreamJobs, wire.StreamWork, wire.StreamSched} {
+		stream, err := js.Stream(ctx, subjects.Stream(kind))
+		if err != nil {
+			fmt.Fprintln(log, kind, err)
+			continue
+		}
+		fmt.Fprintf(log, "%s led by %s: %+v\n", kind, f.leader(subjects.Stream(kind)), stream.CachedInfo().State)
+		list := stream.ListConsumers(ctx)
+		for c := range list.Info() {
+			fmt.Fprintf(log, "  %s: delivered %d, ack floor %d, ack pending %d, redelivered %d, pending %d, waiting pulls %d, cluster %+v\n", c.Name,
+				c.Delivered.Stream, c.AckFloor.Stream, c.NumAckPending, c.NumRedelivered, c.NumPending, c.NumWaiting, c.Cluster)
+		}
+	}
+	for _, kind := range []string{kindRouter, kindWorker} {
+		for _, p := range f.of(kind) {
+			if !p.ended() {
+				signal(p.cmd.Process, sigQuit)
+			}
+		}
+	}
+	_ = sleep(ctx, time.Second) // they write
 }

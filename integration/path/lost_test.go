@@ -1,0 +1,45 @@
+package path
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// TestWorkStreamWithoutALeader: many jobs are sent to a work stream that does
+// not answer. When it does again, all of them run soon: they are given up
+// together, and not each after the time-out of the one before.
+func TestWorkStreamWithoutALeader(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := always(reply{delay: time.Second})
+		r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", concurrency: 200, provider: p}}})
+		r.dispatcher("d1")
+		synctest.Wait()
+		if err := r.js.DeleteStream(t.Context(), r.subj.Stream(wire.StreamWork)); err != nil {
+			t.Fatal(err)
+		}
+		silent, err := r.nc.Subscribe(r.subj.WorkAll(), func(*nats.Msg) {}) // takes work messages and says nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := r.flood(wire.Standard, 100, chat)
+		time.Sleep(5 * time.Second)
+		if err := silent.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+		if err := topology.Ensure(t.Context(), r.js, topology.Config{Subjects: r.subj}); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Now()
+		r.worker("w1")
+		r.allSucceed(ids)
+		if took := time.Since(back); took > 30*time.Second {
+			t.Errorf("the last of %d jobs ran %s after the stream was back", len(ids), took)
+		}
+		r.empty()
+	})
+}
