@@ -68,7 +68,8 @@ type item struct {
 	source  *source
 	asg     wire.Assignment
 	course  steer.Course
-	counted bool // in lifts
+	counted bool      // in lifts
+	spot    *liftSpot // that it was lifted from, nil: it was not
 }
 
 // sending is a work message on its way, outcome what became of it.
@@ -161,6 +162,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		g.Go(func() error { d.intake(ctx, src); return nil })
 	}
 	g.Go(func() error { d.lift(ctx); return nil })
+	g.Go(func() error { d.endOverdue(ctx); return nil })
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { d.rescue(ctx, work); return nil })
 	g.Go(func() error { d.recall(ctx, work); return nil })

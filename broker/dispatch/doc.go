@@ -20,6 +20,7 @@
 // Inside a class, tenants take turns, a job each. Where one tenant's jobs have
 // filled the memory, those of others are lifted from behind them: read where
 // they stand, and deleted there when their work message is stored (lift.go).
+// Deadlines of jobs deep in the backlog are kept the same way (overdue.go).
 //
 // How the pools do is what package observe folds from the ledger: the loop
 // fills its loads from a snapshot at each look. A job whose candidates are all

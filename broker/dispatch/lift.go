@@ -97,14 +97,13 @@ func (l *lifts) exit(it *item, back bool, after time.Duration) {
 			delete(l.held, p)
 		}
 	}
-	if it.msg.lifted == nil {
-		return
-	}
-	l.lifted.Add(-1)
-	s := l.spots[it.msg.Subject()]
-	delete(s.here, it.msg.lifted.Seq)
-	if back {
-		s.last, s.not = min(s.last, it.msg.lifted.Seq-1), time.Now().Add(after)
+	if s := it.spot; s != nil {
+		l.lifted.Add(-1)
+		delete(s.here, it.msg.lifted.Seq)
+		if back {
+			s.last, s.not = min(s.last, it.msg.lifted.Seq-1), time.Now().Add(after)
+		}
+		it.spot = nil
 	}
 }
 
@@ -310,7 +309,7 @@ func (d *Dispatcher) liftFrom(ctx context.Context, c *crowd, tenant string, src 
 		}
 		spot.here[m.Seq] = struct{}{}
 		l.lifted.Add(1)
-		got = append(got, &item{msg: &delivery{m: m.Msg, lifted: &lifted{Message: m, conn: d.cfg.JS.Conn(), stream: c.stream}}, source: src})
+		got = append(got, &item{spot: spot, msg: &delivery{m: m.Msg, lifted: &lifted{Message: m, conn: d.cfg.JS.Conn(), stream: c.stream}}, source: src})
 	}, func() bool { return true })
 	if err != nil && ctx.Err() == nil {
 		d.cfg.Logger.Debug("jobs behind those of others not read", "tenant", tenant, "err", err)
