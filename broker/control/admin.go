@@ -23,6 +23,7 @@ type adminRequest struct {
 	Limit  int         `json:"limit"`
 	All    bool        `json:"all"`
 	Pool   string      `json:"pool"`
+	Spec   string      `json:"spec"` // of a pool that is to be added
 }
 
 // adminFailure is the answer of an operation that failed.
@@ -43,7 +44,8 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		}
 	}
 	ops := map[string]func(context.Context, adminRequest) (any, error){
-		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
+		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
+		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
 	}
 	f, ok := ops[op]

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -32,6 +33,11 @@ type Config struct {
 	Plan func() *steer.Plan
 	// Observer says how the pools do; nil: nothing is known of it.
 	Observer *observe.Observer
+	// Roster are the pools that are added while running; nil: none can be.
+	Roster *roster.Roster
+	// CheckPool checks the text of a pool that is to be added, and gives its
+	// name.
+	CheckPool func(text string) (name string, err error)
 }
 
 // PoolInfo is what an administrator sees of a pool's configuration.
@@ -48,6 +54,8 @@ type PoolInfo struct {
 	Running     int         `json:"running"` // leased to workers
 	Workers     int         `json:"workers"` // live processes
 	Draining    bool        `json:"draining"`
+	Added       bool        `json:"added,omitempty"`    // while running, and in no file
+	Removing    bool        `json:"removing,omitempty"` // it goes when it is idle
 	// Health is nil where nobody observes the pools.
 	Health *observe.Health `json:"health,omitempty"`
 }

@@ -68,7 +68,7 @@ type recalling struct {
 func (d *Dispatcher) recallPool(ctx context.Context, work jetstream.Stream, r recalling) (st standing, ok bool) {
 	p := &r.s.Table.Pools()[r.pool]
 	now := time.Now()
-	trouble := r.s.Pools[r.pool].Troubled(now.UnixNano())
+	trouble := p.Draining || r.s.Pools[r.pool].Troubled(now.UnixNano()) // the table's pools drain to be removed
 	if r.depth == 0 || !trouble && r.depth < p.Concurrency {
 		d.cfg.Observer.Stall(p.Name, false)
 		return st, false

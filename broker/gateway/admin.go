@@ -22,6 +22,8 @@ type adminRequest struct {
 	Tenant string `json:"tenant,omitempty"`
 	Status string `json:"status,omitempty"`
 	Limit  int    `json:"limit,omitempty"`
+	Pool   string `json:"pool,omitempty"`
+	Spec   string `json:"spec,omitempty"`
 }
 
 // serveAdmin asks a router on the admin subject of op and passes its answer
@@ -68,6 +70,11 @@ func (g *Gateway) askAdmin(r *http.Request, op, tenant string) ([]byte, *wire.Er
 		}
 		req.Limit = n
 	}
+	return g.ask(r, op, req)
+}
+
+// ask asks a router on the admin subject of op.
+func (g *Gateway) ask(r *http.Request, op string, req any) ([]byte, *wire.Error) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	m, err := g.cfg.Conn.RequestWithContext(ctx, g.cfg.Subjects.Admin(op), mustJSON(req))

@@ -85,6 +85,41 @@ func TestAdminQuestionsAreForwarded(t *testing.T) {
 	}
 }
 
+// TestOperations change what all tenants share, so a tenant's key may not.
+func TestOperations(t *testing.T) {
+	b := newBroker(t, t.TempDir(), nil)
+	b.admin = func(op string, data []byte) any { return map[string]string{"op": op, "asked": string(data)} }
+	open := b.newFront()
+	keyed := b.newFront(func(c *Config) { c.Tenants = []Tenant{{Name: "acme", Key: "k"}} })
+	for _, c := range []struct {
+		method, path, body string
+		op, asked          string
+	}{
+		{"POST", "/admin/v1/pools", "name: x\n", "pool.add", `{"spec":"name: x\n"}`},
+		{"DELETE", "/admin/v1/pools/x", "", "pool.remove", `{"pool":"x"}`},
+		{"POST", "/admin/v1/pools/x/drain", "", "pool.drain", `{"pool":"x"}`},
+		{"POST", "/admin/v1/pools/x/resume", "", "pool.resume", `{"pool":"x"}`},
+	} {
+		r := open.do(t.Context(), c.method, c.path, c.body)
+		if want := fmt.Sprintf(`{"asked":%q,"op":%q}`, c.asked, c.op); r.status != 200 || r.body != want {
+			t.Errorf("%s %s: %d %s, want %s", c.method, c.path, r.status, r.body, want)
+		}
+		r = keyed.do(t.Context(), c.method, c.path, c.body, "Authorization", "Bearer k")
+		if _, _, _, code := r.fault(t); r.status != 403 || code != "permission_denied" {
+			t.Errorf("with a tenant's key: %d %s", r.status, r.body)
+		}
+		if r = keyed.do(t.Context(), c.method, c.path, c.body); r.status != 401 {
+			t.Errorf("without a key: %d %s", r.status, r.body)
+		}
+	}
+	if r := open.do(t.Context(), "POST", "/admin/v1/pools", strings.Repeat("x", maxSpec+1)); r.status != 400 {
+		t.Errorf("a body too large: %d", r.status)
+	}
+	if r := open.do(t.Context(), "PUT", "/admin/v1/pools", ""); r.status != 405 || r.header.Get("Allow") != "GET, POST" {
+		t.Errorf("%d %v", r.status, r.header)
+	}
+}
+
 func TestNoRouterAnswers(t *testing.T) {
 	b := newBroker(t, t.TempDir(), nil)
 	f := b.newFront(func(c *Config) { c.Subjects.Prefix = "elsewhere" })

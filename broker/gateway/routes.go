@@ -24,12 +24,16 @@ func (g *Gateway) routes() http.Handler {
 		"/metrics":            g.metrics.handler(),
 		"/admin/v1/jobs":      g.serveAdmin("jobs"),
 		"/admin/v1/jobs/{id}": g.serveJob(showJob),
-		"/admin/v1/pools":     g.serveAdmin("pools"),
 		"/admin/v1/routes":    g.serveAdmin("routes"),
 		"/admin/v1/dead":      g.serveAdmin("dead.list"),
 	} {
 		mux.HandleFunc(pattern, method("", http.MethodGet, h))
 	}
+	mux.HandleFunc("/admin/v1/pools", methods(map[string]http.HandlerFunc{
+		http.MethodGet: g.serveAdmin("pools"), http.MethodPost: g.serveOperation("pool.add", specOf)}))
+	mux.HandleFunc("/admin/v1/pools/{pool}", method("", http.MethodDelete, g.serveOperation("pool.remove", poolOf)))
+	mux.HandleFunc("/admin/v1/pools/{pool}/drain", method("", http.MethodPost, g.serveOperation("pool.drain", poolOf)))
+	mux.HandleFunc("/admin/v1/pools/{pool}/resume", method("", http.MethodPost, g.serveOperation("pool.resume", poolOf)))
 	mux.HandleFunc("/admin/v1/jobs/{id}/cancel", method("", http.MethodPost, g.serveJob(cancelJob)))
 	mux.HandleFunc("/", notFound)
 	return g.guard(mux)

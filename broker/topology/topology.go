@@ -98,6 +98,12 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
 	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Subjects.Stream(wire.BucketRoster), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
+		Description: "pools that were added while running",
+	}); err != nil {
+		return fmt.Errorf("bucket of added pools: %w", err)
+	}
 	return nil
 }
 

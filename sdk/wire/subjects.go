@@ -102,6 +102,7 @@ const (
 	StreamChunks = "CHUNKS"
 	BucketNodes  = "NODES"  // presence of processes, by instance
 	BucketPools  = "POOLS"  // pools that are drained, by name
+	BucketRoster = "ROSTER" // pools that were added while running, and models that were found
 	BucketLeases = "LEASES" // who is the one active ingester
 )
 

@@ -66,6 +66,8 @@ type Runner struct {
 
 	mu      sync.Mutex
 	running map[string]*call // by tenant.job
+	retired chan struct{}    // closed by Retire
+	once    sync.Once
 }
 
 // call is an attempt under way.
@@ -83,8 +85,12 @@ var (
 
 // New makes a runner; it does no I/O.
 func New(cfg Config) *Runner {
-	return &Runner{cfg: cfg.withDefaults(), running: map[string]*call{}}
+	return &Runner{cfg: cfg.withDefaults(), running: map[string]*call{}, retired: make(chan struct{})}
 }
+
+// Retire has the runner take no more jobs. Run returns when the calls under way
+// have ended, however long that takes, or its context.
+func (r *Runner) Retire() { r.once.Do(func() { close(r.retired) }) }
 
 // Run serves the pools until ctx ends, then stops taking jobs, lets running
 // calls finish for Config.Drain, cuts the rest off (each an `interrupted`
@@ -98,32 +104,47 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	defer func() { _ = abort.Unsubscribe() }()
 	g, gctx := errgroup.WithContext(ctx)
+	take, stop := context.WithCancel(gctx)
+	g.Go(func() error {
+		defer stop()
+		select {
+		case <-r.retired:
+		case <-gctx.Done():
+		}
+		return nil
+	})
 	for _, p := range r.cfg.Pools {
-		g.Go(func() error { return r.serve(gctx, hard, cut, p) })
+		g.Go(func() error { return r.serve(gctx, take, hard, cut, p) })
 	}
-	g.Go(func() error { r.pulse(gctx, hard); return nil })
+	g.Go(func() error { r.pulse(take, hard); return nil })
 	return g.Wait()
 }
 
-// serve consumes one pool's queue.
-func (r *Runner) serve(ctx, hard context.Context, cut context.CancelCauseFunc, p Pool) error {
+// serve consumes one pool's queue until take ends; from the end of ctx on, its
+// calls have Config.Drain to end.
+func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseFunc, p Pool) error {
 	var calls sync.WaitGroup
 	for {
-		cons, err := r.cfg.JS.CreateOrUpdateConsumer(ctx, r.cfg.Subjects.Stream(wire.StreamWork),
+		cons, err := r.cfg.JS.CreateOrUpdateConsumer(take, r.cfg.Subjects.Stream(wire.StreamWork),
 			ledger.WorkConsumerConfig(r.cfg.Subjects, p.Name, p.Concurrency, r.cfg.AckWait))
 		if err == nil {
-			err = r.consume(ctx, hard, cons, p, &calls)
+			err = r.consume(take, hard, cons, p, &calls)
 		}
-		if ctx.Err() != nil {
+		if take.Err() != nil {
 			break
 		}
 		r.cfg.Logger.Warn("pool queue lost, opening it again", "pool", p.Name, "err", err)
-		if ledger.Pause(ctx, time.Second) != nil {
+		if ledger.Pause(take, time.Second) != nil {
 			break
 		}
 	}
 	done := make(chan struct{})
 	go func() { calls.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
 	select {
 	case <-done:
 	case <-time.After(r.cfg.Drain):

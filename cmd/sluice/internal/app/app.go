@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ import (
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/reconcile"
+	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -70,6 +72,8 @@ type App struct {
 	observer   *observe.Observer
 	ingester   *ingest.Ingester
 	dsn        string
+	roster     *roster.Roster
+	added      atomic.Pointer[config.Added]
 
 	httpAddr string // of the gateway's listener
 
@@ -138,6 +142,9 @@ func (a *App) run(ctx context.Context) error {
 		if err := a.recover(ctx, js); err != nil {
 			return fmt.Errorf("take over from the last run: %w", err)
 		}
+	}
+	if err := a.readRoster(ctx, js); err != nil {
+		return err
 	}
 	// Later stages outlive ctx: the ingester writes what the workers end, and
 	// the engine must still be there for it.
@@ -219,10 +226,12 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		a.dispatcher.SetPlan(plan)
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
-			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Pools: a.poolInfo, Observer: a.observer})
+			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Pools: a.poolInfo, Observer: a.observer,
+			Roster: a.roster, CheckPool: a.checkPool})
 		g.Go(func() error { return c.Run(ctx) })
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })
+		g.Go(func() error { return a.roster.Sweep(ctx) })
 		reload = append(reload, func(cfg *config.Config) error {
 			t, err := buildTable(cfg)
 			if err != nil {
@@ -247,6 +256,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(w.run)
 		reload = append(reload, w.replace)
 	}
+	g.Go(func() error { return a.roster.Follow(ctx, a.setRoster) })
 	g.Go(func() error { return a.watch(ctx, reload) })
 	return nil
 }

@@ -51,7 +51,7 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 		p := &cfg.Pools[i]
 		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: p.Labels,
 			Weight: p.Weight, Concurrency: p.Concurrency, Capabilities: capabilities(p.Capabilities),
-			Tenants: p.Tenants, TenantTiers: p.TenantTiers})
+			Tenants: p.Tenants, TenantTiers: p.TenantTiers, Endpoints: adapter.Endpoints(p.Adapter), Draining: p.Removing})
 	}
 	var routes []router.RouteSpec
 	schedules := zones{}
@@ -159,7 +159,7 @@ func (a *App) poolInfo() []control.PoolInfo {
 	for i := range pools {
 		p := &pools[i]
 		out[i] = control.PoolInfo{Name: p.Name, Adapter: p.Adapter, Provider: p.Provider, Region: p.Region, Tier: p.Tier,
-			Weight: p.Weight, Concurrency: p.Concurrency, Models: []control.ModelInfo{}}
+			Weight: p.Weight, Concurrency: p.Concurrency, Models: []control.ModelInfo{}, Added: p.Added, Removing: p.Removing, Draining: p.Removing}
 		for j := range p.Models {
 			m := &p.Models[j]
 			out[i].Models = append(out[i].Models, control.ModelInfo{Name: m.Name, Upstream: m.Upstream, Priced: priceOf(p, m) != nil})

@@ -23,8 +23,8 @@ type workers struct {
 	started time.Time
 
 	mu      sync.Mutex
-	stop    context.CancelFunc // of the current runner
-	pools   []config.Pool      // of the current runner
+	retire  func()        // of the current runner
+	pools   []config.Pool // of the current runner
 	running sync.WaitGroup
 	failed  chan error
 }
@@ -54,7 +54,7 @@ func (w *workers) run() error {
 func (w *workers) replace(cfg *config.Config) error {
 	w.mu.Lock()
 	same := reflect.DeepEqual(w.pools, cfg.Pools)
-	stop := w.stop
+	retire := w.retire
 	w.mu.Unlock()
 	if same {
 		return nil
@@ -62,7 +62,7 @@ func (w *workers) replace(cfg *config.Config) error {
 	if err := w.start(cfg, w.app.newInstance()); err != nil {
 		return err
 	}
-	stop()
+	retire()
 	return nil
 }
 
@@ -90,9 +90,9 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 	r := run.New(run.Config{JS: w.js, Subjects: w.app.subjects, Ledger: ledger.New(w.js, w.app.subjects), Logger: w.app.log,
 		Instance: instance, Pools: pools, AckWait: cfg.Workers.AckWait, MaxAttempts: cfg.Workers.MaxAttempts,
 		Backoff: cfg.Workers.RetryBackoff, Drain: cfg.Workers.Drain})
-	ctx, stop := context.WithCancel(w.ctx)
+	ctx, retire := context.WithCancel(w.ctx)
 	w.mu.Lock()
-	w.stop, w.pools = stop, cfg.Pools
+	w.retire, w.pools = func() { retire(); r.Retire() }, cfg.Pools
 	w.mu.Unlock()
 	host, _ := os.Hostname() // only for people
 	node := ledger.Node{Instance: instance, Host: host, PID: os.Getpid(), Pools: names, Started: w.started.UTC().Format(time.RFC3339)}
@@ -105,11 +105,22 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 	w.running.Go(func() {
 		defer free()
 		defer leave()
-		w.fail(r.Run(ctx))
+		defer retire()
+		w.fail(r.Run(w.ctx))
 	})
 	w.running.Go(func() {
-		w.fail(ledger.Announce(present, w.js, w.app.subjects, func() ledger.Node { return node }))
+		w.fail(ledger.Announce(present, w.js, w.app.subjects, func() ledger.Node {
+			if ctx.Err() != nil { // it takes no more jobs
+				node.Pools = nil
+			}
+			return node
+		}))
 	})
+	for i := range cfg.Pools {
+		if p := &cfg.Pools[i]; p.DiscoverModels {
+			w.running.Go(func() { w.discover(ctx, p.Name, pools[i].Endpoint) })
+		}
+	}
 	return nil
 }
 

@@ -27,6 +27,8 @@ type poolAnswer struct {
 	Running     int           `json:"running"`
 	Workers     int           `json:"workers"`
 	Draining    bool          `json:"draining"`
+	Added       bool          `json:"added,omitempty"`
+	Removing    bool          `json:"removing,omitempty"`
 	Models      []modelAnswer `json:"models"`
 	Health      *healthAnswer `json:"health,omitempty"`
 }
@@ -67,7 +69,7 @@ type poolsAnswer struct {
 }
 
 func (g *globals) poolCommand() *cobra.Command {
-	return group("pool", "Look at pools, and take them out of use", g.drainCommand("drain", "Give a pool no new jobs; what it has is finished"),
+	return group("pool", "Look at pools, add and remove them, and take them out of use", g.addCommand(), g.removeCommand(), g.drainCommand("drain", "Give a pool no new jobs; what it has is finished"),
 		g.drainCommand("resume", "Give a drained pool jobs again"), &cobra.Command{
 			Use: "list", Short: "List pools with their load", Args: exactly(0, "no arguments"),
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -91,6 +93,8 @@ func (g *globals) poolCommand() *cobra.Command {
 // state is the pool's name, with what is unusual about it.
 func (p *poolAnswer) state() string {
 	switch {
+	case p.Removing:
+		return p.Name + " (removing)"
 	case p.Draining:
 		return p.Name + " (draining)"
 	case p.Health != nil && p.Health.Down:

@@ -101,11 +101,20 @@ type Pool struct {
 	// Capabilities of its models: some of [Capabilities]; none: not known, all.
 	Capabilities []string `yaml:"capabilities,omitempty"`
 	// Tenants that may use it, and the tiers of tenants that may; none: all.
-	Tenants     []string      `yaml:"tenants,omitempty"`
-	TenantTiers []string      `yaml:"tenant_tiers,omitempty"`
-	Timeout     time.Duration `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
-	IdleTimeout time.Duration `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
-	Simulated   *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
+	Tenants     []string `yaml:"tenants,omitempty"`
+	TenantTiers []string `yaml:"tenant_tiers,omitempty"`
+	// Routes that it is a candidate of, beside those that name it. One that is
+	// not there is made.
+	Routes []string `yaml:"routes,omitempty"`
+	// DiscoverModels asks its provider for further models, by /v1/models.
+	DiscoverModels bool          `yaml:"discover_models,omitempty"`
+	Timeout        time.Duration `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
+	IdleTimeout    time.Duration `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
+	Simulated      *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
+	// Added says that it is in no file but was added while running, Removing
+	// that it takes no more jobs and goes when it is idle.
+	Added    bool `yaml:"-"`
+	Removing bool `yaml:"-"`
 }
 
 // Limits are what a provider allows, or a tenant may; 0: not limited.

@@ -64,7 +64,7 @@ func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
 
 // complete fills in what depends on other values: pools and routes that are
 // not given, and the defaults of those that are.
-func (d *decoder) complete(c *Config, src Sources) {
+func (d *decoder) complete(c *Config, src Sources, added Added) {
 	c.Pools = bounded(d, "pools", c.Pools, MaxPools)
 	c.Routes = bounded(d, "routes", c.Routes, MaxRoutes)
 	c.Rules = bounded(d, "rules", c.Rules, MaxRules)
@@ -75,12 +75,15 @@ func (d *decoder) complete(c *Config, src Sources) {
 	if !d.given("pools") {
 		c.Pools = append(simulatedPools(), providerPools(src)...)
 	}
+	d.addPools(c, added.Pools)
 	for i := range c.Pools {
 		c.Pools[i].complete(src.ProviderOf)
 	}
+	d.offer(c, added.Models)
 	if !d.given("routes") {
 		c.Routes = derivedRoutes(c.Pools, !d.given("pools"))
 	}
+	d.join(c)
 	pools := make(map[string]*Pool, len(c.Pools))
 	for i := range c.Pools {
 		pools[c.Pools[i].Name] = &c.Pools[i]

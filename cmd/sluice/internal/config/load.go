@@ -48,6 +48,9 @@ type Sources struct {
 	ProviderOf func(baseURL string) string
 	// CheckRule says what is wrong with a rule's expression; nil checks none.
 	CheckRule func(when string) error
+	// Added gives the pools that were added while running, and the models that
+	// were found; nil: none. Watch looks at it too.
+	Added func() Added
 	// Client leaves secrets that cannot be resolved unset instead of calling
 	// them faults: a client need not hold the keys of pools. URLs are needed
 	// all the same.
@@ -111,8 +114,8 @@ func (src Sources) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// parse is Load without reading the file; an empty path means no file.
-func (src Sources) parse(path string, data []byte) (*Config, error) {
+// parseWith is parse with pools that were added.
+func (src Sources) parseWith(path string, data []byte, added Added) (*Config, error) {
 	c := base()
 	c.Path = path
 	d := &decoder{at: make(map[string]origin)}
@@ -120,7 +123,7 @@ func (src Sources) parse(path string, data []byte) (*Config, error) {
 	d.file(filepath.Base(path), data, root)
 	d.variables(src, root)
 	d.flags(src.Flags, root, false)
-	d.complete(c, src)
+	d.complete(c, src, added)
 	d.flags(src.Flags, root, true)
 	v := &validator{decoder: d, c: c, src: src}
 	v.run()

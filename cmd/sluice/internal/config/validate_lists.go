@@ -26,7 +26,7 @@ func (v *validator) pools() {
 		v.name(key+".name", p.Name)
 		v.unique(seen, key+".name", p.Name, i)
 		v.pool(key, p)
-		v.models(key+".models", p.Models)
+		v.models(key+".models", p)
 		v.simulated(key, p)
 	}
 }
@@ -56,6 +56,12 @@ func (v *validator) pool(key string, p *Pool) {
 	v.text(key+".region", p.Region, 0, 64)
 	v.text(key+".tier", p.Tier, 0, 64)
 	v.capabilities(key+".capabilities", p.Capabilities)
+	if p.DiscoverModels && p.Adapter == adapterBedrock {
+		v.bad(key+".discover_models", "true", "must be false for bedrock, whose models are listed elsewhere")
+	}
+	for i, route := range p.Routes {
+		v.text(at(key+".routes", i), route, 1, 256)
+	}
 	for i, name := range p.Tenants {
 		v.name(at(key+".tenants", i), name)
 	}
@@ -90,11 +96,11 @@ func (v *validator) baseURL(key string, p *Pool) {
 	}
 }
 
-func (v *validator) models(key string, models Models) {
-	if len(models) == 0 {
+func (v *validator) models(key string, p *Pool) {
+	if len(p.Models) == 0 && !p.DiscoverModels {
 		v.bad(key, "", "must offer at least one model")
 	}
-	for _, m := range models {
+	for _, m := range p.Models {
 		v.text(key+"."+m.Name, m.Name, 1, 256)
 		if m.Upstream != m.Name {
 			v.text(key+"."+m.Name+".upstream", m.Upstream, 1, 256)
@@ -140,7 +146,8 @@ func (v *validator) routes() {
 	if !v.given("routes") && len(v.faults) > 0 {
 		return // made of pools that may be at fault themselves
 	}
-	if len(v.c.Routes) == 0 {
+	discover := slices.ContainsFunc(v.c.Pools, func(p Pool) bool { return p.DiscoverModels })
+	if len(v.c.Routes) == 0 && !(discover && !v.given("routes")) {
 		v.bad("routes", "", "must have at least one route; without the key there is one for each offered model")
 	}
 	seen := make(map[string]int)

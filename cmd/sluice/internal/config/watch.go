@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -62,6 +63,9 @@ func (src Sources) reload(current *Config) (*Config, error) {
 // fingerprint tells versions of the file and of its secrets' files apart.
 func fingerprint(src Sources, c *Config) [sha256.Size]byte {
 	h := sha256.New()
+	if src.Added != nil {
+		fmt.Fprintf(h, "%+v", src.Added()) // maps are printed in order
+	}
 	path, _ := src.file()
 	for _, p := range append([]string{path}, secretFiles(reflect.ValueOf(c).Elem())...) {
 		info, err := os.Stat(p)

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// maxSpec is the most bytes of a body that an operation takes.
+const maxSpec = 64 << 10
+
+// serveOperation asks a router to change something. What is changed is every
+// tenant's, so where tenants have keys it is refused: operators have their own
+// NATS connection for that.
+func (g *Gateway) serveOperation(op string, read func(*http.Request) (any, *wire.Error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		tenants := g.tenants.Load()
+		_, f := tenants.of(r)
+		if f == nil && !tenants.open() {
+			f = wire.Errorf(wire.CodePermission, "", "a tenant's key may not change what all tenants share: use the command sluice, with the operator's NATS connection")
+		}
+		var answer []byte
+		var req any
+		if f == nil {
+			req, f = read(r)
+		}
+		if f == nil {
+			answer, f = g.ask(r, op, req)
+		}
+		if f != nil {
+			refuse(w, "", f, 0)
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
+	}
+}
+
+// poolOf names the pool of the path.
+func poolOf(r *http.Request) (any, *wire.Error) {
+	return adminRequest{Pool: r.PathValue("pool")}, nil
+}
+
+// specOf is the body, a pool as JSON or YAML.
+func specOf(r *http.Request) (any, *wire.Error) {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxSpec+1))
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body cannot be read")
+	}
+	if len(b) > maxSpec {
+		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body has more than %d bytes", maxSpec)
+	}
+	return adminRequest{Spec: string(b)}, nil
+}
+
+// methods lets some methods through, each to its handler.
+func methods(handlers map[string]http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := r.Method
+		if name == http.MethodHead {
+			name = http.MethodGet
+		}
+		if h := handlers[name]; h != nil {
+			h(w, r)
+			return
+		}
+		allowed := strings.Join(slices.Sorted(maps.Keys(handlers)), ", ")
+		w.Header().Set("Allow", allowed)
+		refuse(w, "", wire.Errorf(codeMethod, "", "not allowed to %s on %.200s: use %s", printMethod(r), r.URL.Path, allowed), 0)
+	}
+}
