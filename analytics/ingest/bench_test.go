@@ -7,11 +7,12 @@ import (
 
 	"github.com/sluicehq/sluice/analytics/store"
 	"github.com/sluicehq/sluice/analytics/store/storetest"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // benchRecord is a terminal record of ordinary size.
-func benchRecord(tb testing.TB) *message {
+func benchRecord(tb testing.TB) *ledger.Seen {
 	a := &wire.Attempt{N: 1, Pool: "sim-fast", Provider: "simulated", Model: "sim-small", Region: "eu-west", Strategy: "least_connections",
 		Price: &wire.Price{Version: "2026-03-01", Input: 150000, CacheRead: 75000, Output: 600000}, QueueMS: 3,
 		Status: wire.Succeeded, HTTP: 200, TTFTMS: 51, LatencyMS: 804,
@@ -27,7 +28,7 @@ func benchRecord(tb testing.TB) *message {
 			Endpoint: wire.ChatCompletions, Route: "chat", Stream: true, MaxTokens: 512, BodyBytes: 1024, BodyHash: 0xfedcba9876543210,
 			Labels: map[string]string{"team": "search"}}}}
 	h := rec.Encode()
-	return &message{seq: 1, at: time.Unix(1770000001, 0), header: h}
+	return &ledger.Seen{Seq: 1, At: time.Unix(1770000001, 0), Header: h}
 }
 
 func BenchmarkDecode(b *testing.B) {
@@ -53,12 +54,12 @@ func (discard) InsertJobs(context.Context, []store.Job) error         { return n
 func BenchmarkLedger(b *testing.B) {
 	l := startLedger(b)
 	m := benchRecord(b)
-	claim := map[string][]string{wire.HeaderStatus: {"running"}, wire.HeaderEntry: m.header[wire.HeaderEntry]}
+	claim := map[string][]string{wire.HeaderStatus: {"running"}, wire.HeaderEntry: m.Header[wire.HeaderEntry]}
 	body := make([]byte, 1024)
 	const n = 20_000
 	for range n {
 		l.async("a", claim, nil)
-		l.async("a", m.header, body)
+		l.async("a", m.Header, body)
 	}
 	<-l.js.PublishAsyncComplete()
 	last := l.last()
@@ -76,14 +77,14 @@ func BenchmarkLedgerToEngine(b *testing.B) {
 	dsn := storetest.DSN(b)
 	l := startLedger(b)
 	m := benchRecord(b)
-	claim := map[string][]string{wire.HeaderStatus: {"running"}, wire.HeaderEntry: m.header[wire.HeaderEntry]}
+	claim := map[string][]string{wire.HeaderStatus: {"running"}, wire.HeaderEntry: m.Header[wire.HeaderEntry]}
 	body := make([]byte, 1024)
 	const n = 20_000
 	for b.Loop() {
 		b.StopTimer()
 		for range n {
 			l.async("a", claim, nil)
-			l.async("a", m.header, body)
+			l.async("a", m.Header, body)
 		}
 		<-l.js.PublishAsyncComplete()
 		b.StartTimer()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicehq/sluice/analytics/store"
 	"github.com/sluicehq/sluice/analytics/store/storetest"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -237,6 +238,11 @@ func (f *fakeStore) wantRows(t *testing.T, attempts, jobs int) {
 	}
 }
 
+// tail is one for the ingester to share.
+func (l *ledgerServer) tail() *ledger.Tail {
+	return ledger.NewTail(l.js, subjects, time.Minute, slog.New(slog.DiscardHandler))
+}
+
 // running is an ingester at work.
 type running struct {
 	*Ingester
@@ -249,13 +255,20 @@ func start(t testing.TB, cfg Config) *running {
 		cfg.Instance = "one"
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	ctx, cancel := context.WithCancel(context.Background())
+	tailed := make(chan error, 1)
+	if cfg.Tail == nil {
+		tailed <- nil
+	} else {
+		go func() { tailed <- cfg.Tail.Run(ctx) }()
+	}
 	in, err := New(cfg)
 	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
+		<-tailed
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}

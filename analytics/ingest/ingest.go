@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -31,6 +32,9 @@ type Config struct {
 	JS jetstream.JetStream
 	// Subjects names the streams.
 	Subjects wire.Subjects
+	// Tail is what else of this process reads the ledger's newest records;
+	// then they are read once for both. May be nil.
+	Tail *ledger.Tail
 	// Store is where rows go. Required.
 	Store Store
 	// Instance names this process, different from every other that runs. A

@@ -41,7 +41,7 @@ func TestFaultyInserts(t *testing.T) {
 						}
 						return none
 					}
-					r := start(t, Config{JS: l.js, Store: f})
+					r := start(t, Config{JS: l.js, Store: f, Tail: l.tail()})
 					for range 2 {
 						l.job("a", 2)
 						l.job("b", 1)

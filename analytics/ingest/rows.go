@@ -1,29 +1,25 @@
 package ingest
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // decode makes the rows of one record. A record that is neither the end of an
 // attempt nor terminal (a claim, a wait) makes none and is not decoded.
-func decode(m *message) (a *store.Attempt, j *store.Job, err error) {
-	status := wire.Status(first(m.header, wire.HeaderStatus))
-	if !status.Terminal() && len(m.header[wire.HeaderInputTokens]) == 0 {
-		if status != wire.Running && status != wire.Waiting {
-			return nil, nil, fmt.Errorf("record with unknown status %.20q", string(status))
-		}
+func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
+	if rowless(m) {
 		return nil, nil, nil
 	}
-	rec, err := wire.DecodeRecord(m.header, nil)
+	rec, err := wire.DecodeRecord(m.Header, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	if rec.EndsAttempt() {
-		a = &store.Attempt{Seq: m.seq, TS: m.at, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
+		a = &store.Attempt{Seq: m.Seq, TS: m.At, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
 	}
 	if rec.Status.Terminal() {
 		j = jobRow(m, &rec)
@@ -31,10 +27,16 @@ func decode(m *message) (a *store.Attempt, j *store.Job, err error) {
 	return a, j, nil
 }
 
-func jobRow(m *message, rec *wire.Record) *store.Job {
+// rowless says of a record that it makes no row.
+func rowless(m *ledger.Seen) bool {
+	status := wire.Status(first(m.Header, wire.HeaderStatus))
+	return (status == wire.Running || status == wire.Waiting) && len(m.Header[wire.HeaderInputTokens]) == 0
+}
+
+func jobRow(m *ledger.Seen, rec *wire.Record) *store.Job {
 	e := &rec.Entry
-	j := &store.Job{Seq: m.seq, FinishedAt: m.at, Job: &e.Meta, Status: rec.Status, ErrorCode: e.Error,
-		Attempts: e.Progress.Attempts, Wait: m.at.Sub(time.Unix(0, e.Meta.SubmittedAt))}
+	j := &store.Job{Seq: m.Seq, FinishedAt: m.At, Job: &e.Meta, Status: rec.Status, ErrorCode: e.Error,
+		Attempts: e.Progress.Attempts, Wait: m.At.Sub(time.Unix(0, e.Meta.SubmittedAt))}
 	if !e.Progress.Unknown {
 		j.Cost = &e.Progress.Spent
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -40,23 +41,20 @@ func (s *session) run(ctx, held context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := openReader(ctx, s.in.cfg.JS, s.stream, from)
-	if err != nil {
-		return err
-	}
-	defer r.close()
+	f := newFeed(s.in.cfg, from)
+	defer f.close()
 	s.read = from - 1
 	s.in.progress.restart(from - 1)
-	var m message
+	var m ledger.Seen
 	for ctx.Err() == nil && held.Err() == nil {
-		err := r.read(ctx, &m, s.deadline())
+		err := f.next(ctx, &m, s.deadline())
 		switch {
 		case err == nil:
 			s.add(&m)
-		case !errors.Is(err, errQuiet):
+		case !errors.Is(err, ledger.ErrQuiet):
 			return err
 		}
-		if s.mustFlush(err != nil || m.pending == 0) {
+		if s.mustFlush(err != nil || m.Pending == 0) {
 			if err := s.flush(held); err != nil {
 				return err
 			}
@@ -104,23 +102,23 @@ func (s *session) sameLedger(stream jetstream.Stream) error {
 }
 
 // add takes a record into the batch.
-func (s *session) add(m *message) {
-	s.read = m.seq
-	s.in.progress.saw(m.seq, m.pending)
+func (s *session) add(m *ledger.Seen) {
+	s.read = m.Seq
+	s.in.progress.saw(m.Seq, m.Pending)
 	a, j, err := decode(m)
 	if err != nil {
 		s.in.progress.undecodable.Add(1)
-		s.in.log.Error("a ledger record cannot be read and is passed over", "seq", m.seq, "error", err) // I4
+		s.in.log.Error("a ledger record cannot be read and is passed over", "seq", m.Seq, "error", err) // I4
 		return
 	}
-	if a != nil && m.seq > s.haveAttempts {
+	if a != nil && m.Seq > s.haveAttempts {
 		s.attempts = append(s.attempts, *a)
 	}
-	if j != nil && m.seq > s.haveJobs {
+	if j != nil && m.Seq > s.haveJobs {
 		s.jobs = append(s.jobs, *j)
 	}
 	if s.rows() > 0 {
-		s.bytes += m.size
+		s.bytes += m.Size
 		if s.due.IsZero() {
 			s.due = time.Now().Add(s.in.cfg.FlushInterval)
 		}

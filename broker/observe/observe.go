@@ -2,7 +2,6 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,10 +23,13 @@ type Config struct {
 	// Instance names this router among the live processes, unique over
 	// restarts. Required.
 	Instance string
-	// History is how far back the ledger is read at the start. Defaults to 5
-	// minutes.
-	History time.Duration
+	// Tail reads the ledger for this process, from History back, and starts
+	// after New. Nil: the observer reads for itself.
+	Tail *ledger.Tail
 }
+
+// History is how far back the ledger is read at the start.
+const History = 5 * time.Minute
 
 // Limits are what a pool's provider allows in a minute; 0: not limited, or not
 // known.
@@ -49,16 +51,20 @@ type Observer struct {
 	folded  atomic.Uint64 // ledger sequence; every record's only while starts are counted
 	counts  atomic.Bool   // whether they are; the fold says so
 
+	own      bool   // the tail is run here
+	unfollow func() // ends hearing of the ledger
+
 	mu    sync.Mutex
 	state *fold
 }
 
 // New makes an observer; it does no I/O.
 func New(cfg Config, s Setup) *Observer {
-	if cfg.History <= 0 {
-		cfg.History = 5 * time.Minute
-	}
 	o := &Observer{cfg: cfg, news: make(chan struct{}, 1), dirty: make(chan struct{}, 1), state: newFold(cfg.Instance)}
+	if o.own = cfg.Tail == nil; o.own {
+		o.cfg.Tail = ledger.NewTail(cfg.JS, cfg.Subjects, History, cfg.Logger)
+	}
+	o.unfollow = o.cfg.Tail.Follow(o.heard)
 	o.Set(s)
 	return o
 }
@@ -128,9 +134,12 @@ const (
 // Run observes until ctx ends and returns nil then; an error means that the
 // streams are missing.
 func (o *Observer) Run(ctx context.Context) error {
+	defer o.unfollow()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.announce(ctx) })
-	g.Go(func() error { return o.follow(ctx) })
+	if o.own {
+		g.Go(func() error { return o.cfg.Tail.Run(ctx) })
+	}
 	g.Go(func() error { return o.watchNodes(ctx) })
 	g.Go(func() error { return o.watchDrained(ctx) })
 	g.Go(func() error { o.tick(ctx); return nil })
@@ -190,58 +199,17 @@ func (o *Observer) changed() {
 	}
 }
 
-// follow folds the ledger's records as they come.
-func (o *Observer) follow(ctx context.Context) error {
-	for from := time.Now().Add(-o.cfg.History); ctx.Err() == nil; {
-		err := o.followFrom(ctx, from)
-		if ctx.Err() != nil {
-			return nil
-		}
-		o.cfg.Logger.Warn("the ledger cannot be followed, trying again", "err", err)
-		from = time.Now()
-		if ledger.Pause(ctx, time.Second) != nil {
-			return nil
-		}
+// heard folds a record of the ledger.
+func (o *Observer) heard(m *ledger.Seen) {
+	if !o.counts.Load() && first(m.Header, wire.HeaderStatus) == string(wire.Running) {
+		return // half of all records, of which nobody needs to know
 	}
-	return nil
-}
-
-func (o *Observer) followFrom(ctx context.Context, from time.Time) error {
-	c, err := o.cfg.JS.OrderedConsumer(ctx, o.cfg.Subjects.Stream(wire.StreamLedger), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from, HeadersOnly: true, InactiveThreshold: time.Minute})
-	if err != nil {
-		return err
-	}
-	cc, err := c.Consume(func(m jetstream.Msg) {
-		if !o.counts.Load() && first(m.Headers(), wire.HeaderStatus) == string(wire.Running) {
-			return // half of all records, of which nobody needs to know
-		}
-		md, err := m.Metadata()
-		if err != nil {
-			return
-		}
-		o.mu.Lock()
-		news := o.state.record(m.Headers(), md.Timestamp.UnixNano())
-		o.counts.Store(o.state.counting)
-		o.mu.Unlock()
-		o.folded.Store(md.Sequence.Stream)
-		if news {
-			o.changed()
-		}
-	}, jetstream.PullMaxMessages(followBatch), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		o.cfg.Logger.Debug("following the ledger", "err", err)
-	}))
-	if err != nil {
-		return err
-	}
-	defer func() { cc.Stop(); <-cc.Closed() }()
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-cc.Closed():
-		return errors.New("the consumer ended")
+	o.mu.Lock()
+	news := o.state.record(m.Header, m.At.UnixNano())
+	o.counts.Store(o.state.counting)
+	o.mu.Unlock()
+	o.folded.Store(m.Seq)
+	if news {
+		o.changed()
 	}
 }
-
-// followBatch is how many records are asked for at once.
-const followBatch = 2000

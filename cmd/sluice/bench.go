@@ -30,6 +30,7 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
 	}
 	var o bench.Options
 	f := c.Flags()
+	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile (pprof) of the last path to this file")
 	f.IntVar(&o.Rounds, "rounds", 3, "rounds of hop and path in turn")
 	f.IntVar(&o.Jobs, "jobs", 80_000, "jobs of a path")
 	f.IntVar(&o.Messages, "messages", 200_000, "messages of a hop")

@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/analytics/ingest"
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
@@ -53,7 +54,10 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 		// its lease.
 		instance = upPrefix + "ingest"
 	}
-	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: instance, Logger: a.log,
+	if a.has(Router) {
+		a.tail = ledger.NewTail(js, a.subjects, observe.History, a.log)
+	}
+	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: instance, Logger: a.log, Tail: a.tail,
 		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.cfg.NATS.Replicas})
 	if err != nil {
 		return err

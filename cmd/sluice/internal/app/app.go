@@ -69,6 +69,7 @@ type App struct {
 	srv        *natsd.Server // nil: external NATS
 	conns      []*nats.Conn
 	dispatcher *dispatch.Dispatcher
+	tail       *ledger.Tail // read by router and ingester, where both are here; else nil
 	observer   *observe.Observer
 	ingester   *ingest.Ingester
 	dsn        string
@@ -168,6 +169,9 @@ func (a *App) run(ctx context.Context) error {
 		stopBroker()
 		return errors.Join(err, back.Wait())
 	}
+	if a.tail != nil { // after those who hear of its past
+		ing.Go(func() { _ = a.tail.Run(ingestCtx) }) // always nil
+	}
 	if a.has(Gateway) {
 		gw, err := a.newGateway()
 		if err != nil {
@@ -218,7 +222,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		if err != nil {
 			return err
 		}
-		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router"}, observed(a.cfg, table))
+		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router", Tail: a.tail}, observed(a.cfg, table))
 		g.Go(func() error { return a.observer.Run(ctx) })
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
 			RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum, Observer: a.observer}, table)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -17,6 +19,7 @@ type Options struct {
 	Concurrency int      // of the simulated pool; default 256
 	Rate        int      // jobs per second of the latency run; default 200
 	Seconds     int      // of the latency run; default 10
+	Profile     string   // file for a CPU profile of the last path; none: not taken
 	Command     []string // that runs `sluice`, to measure its start; none: not measured
 }
 
@@ -61,7 +64,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		if err != nil {
 			return err
 		}
-		p, err := Path(ctx, o.Jobs, o.Concurrency)
+		p, err := profiled(o.Profile, func() (*PathRun, error) { return Path(ctx, o.Jobs, o.Concurrency) })
 		if err != nil {
 			return err
 		}
@@ -90,6 +93,24 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	fmt.Fprintf(w, "path by pipelined hop %.2f\n", median(paths)/median(pipes))
 	fmt.Fprintf(w, "ratio %.2f\n", median(paths)/median(hops))
 	return nil
+}
+
+// profiled runs f, with a CPU profile of it written to path unless that is
+// empty.
+func profiled(path string, f func() (*PathRun, error)) (*PathRun, error) {
+	if path == "" {
+		return f()
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	run, err := f()
+	pprof.StopCPUProfile()
+	return run, errors.Join(err, file.Close())
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,4 +1,4 @@
-package ingest
+package ledger
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Bounds of one pull: what may wait in this process's memory (I3).
@@ -21,20 +22,22 @@ const (
 	pullHeartbeat = 5 * time.Second
 )
 
-// message is a ledger record as read.
-type message struct {
-	seq     uint64
-	at      time.Time // when the ledger stored it
-	pending uint64    // messages behind it
-	size    int
-	header  map[string][]string
+// Seen is a ledger record as read: its headers, without the body. It is shared
+// by all who read it and not to be changed.
+type Seen struct {
+	Seq     uint64
+	Prev    uint64    // a Tail's: sequence of the record before, 0: something may be missing
+	At      time.Time // when the ledger stored it
+	Pending uint64    // messages behind it
+	Size    int       // bytes
+	Header  map[string][]string
 }
 
-// reader follows the ledger in order. It speaks the pull protocol itself: it
+// Reader follows the ledger in order. It speaks the pull protocol itself: it
 // wants a whole stretch in one request, at most one open request, to read the
 // next message with a deadline without a timer or a context per message, and
-// to notice a gap.
-type reader struct {
+// to notice a gap. It is for one goroutine.
+type Reader struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	stream   string
@@ -52,17 +55,22 @@ type reader struct {
 	heard    time.Time // last sign of life
 }
 
-// errQuiet is the end of a wait without a message.
-var errQuiet = errors.New("no message yet")
+// ErrQuiet is the end of a wait without a message.
+var ErrQuiet = errors.New("no message yet")
 
-// openReader starts at sequence from.
-func openReader(ctx context.Context, js jetstream.JetStream, stream string, from uint64) (*reader, error) {
-	c, err := js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Description:   "ingester",
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+// OpenReader starts at a sequence of the ledger, or where that is 0 with what
+// was stored since a time.
+func OpenReader(ctx context.Context, js jetstream.JetStream, subjects wire.Subjects, seq uint64, since time.Time) (*Reader, error) {
+	stream := subjects.Stream(wire.StreamLedger)
+	cfg := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: seq,
 		AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true, MemoryStorage: true, Replicas: 1,
 		InactiveThreshold: time.Minute, MaxWaiting: 4,
-	})
+	}
+	if seq == 0 {
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	c, err := js.CreateConsumer(ctx, stream, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
@@ -72,7 +80,7 @@ func openReader(ctx context.Context, js jetstream.JetStream, stream string, from
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{nc: js.Conn(), js: js, stream: stream, consumer: c.CachedInfo().Name, request: req}
+	r := &Reader{nc: js.Conn(), js: js, stream: stream, consumer: c.CachedInfo().Name, request: req}
 	r.next = apiPrefix(js) + "CONSUMER.MSG.NEXT." + stream + "." + r.consumer
 	// Room for a whole pull and what the server says beside it: nothing is
 	// ever dropped for want of room.
@@ -96,9 +104,9 @@ func apiPrefix(js jetstream.JetStream) string {
 	return "$JS.API."
 }
 
-// read returns the next message, or errQuiet when there is none until the
+// Read returns the next message, or ErrQuiet when there is none until the
 // deadline or the end of ctx. Any other error is final for this reader.
-func (r *reader) read(ctx context.Context, m *message, deadline time.Time) error {
+func (r *Reader) Read(ctx context.Context, m *Seen, deadline time.Time) error {
 	for {
 		if r.reply == "" {
 			if err := r.pull(); err != nil {
@@ -115,7 +123,7 @@ func (r *reader) read(ctx context.Context, m *message, deadline time.Time) error
 		case msg == nil && !time.Now().Before(silent):
 			return errors.New("read the ledger: the server is silent")
 		case msg == nil:
-			return errQuiet
+			return ErrQuiet
 		}
 		if !strings.HasPrefix(msg.Reply, "$JS.ACK.") {
 			if err := r.status(msg); err != nil {
@@ -128,7 +136,7 @@ func (r *reader) read(ctx context.Context, m *message, deadline time.Time) error
 }
 
 // receive returns nil when nothing comes in time.
-func (r *reader) receive(ctx context.Context, until time.Time) *nats.Msg {
+func (r *Reader) receive(ctx context.Context, until time.Time) *nats.Msg {
 	select {
 	case msg := <-r.msgs: // the usual case under load: no timer
 		return msg
@@ -144,7 +152,7 @@ func (r *reader) receive(ctx context.Context, until time.Time) *nats.Msg {
 	return nil
 }
 
-func (r *reader) pull() error {
+func (r *Reader) pull() error {
 	r.pulls++
 	r.reply, r.messages, r.heard = r.inbox+"."+strconv.Itoa(r.pulls), pullMessages, time.Now()
 	if err := r.nc.PublishRequest(r.next, r.reply, r.request); err != nil {
@@ -156,7 +164,7 @@ func (r *reader) pull() error {
 // status handles what the server says beside messages. It comes on the reply
 // subject of its pull, which may be one that is complete by now: the server
 // may say that it is after its last message.
-func (r *reader) status(msg *nats.Msg) error {
+func (r *Reader) status(msg *nats.Msg) error {
 	r.heard = time.Now()
 	code, text := msg.Header.Get("Status"), msg.Header.Get("Description")
 	switch {
@@ -174,29 +182,29 @@ func (r *reader) status(msg *nats.Msg) error {
 
 // take fills m. The consumer counts its deliveries: a number left out means
 // that a message was lost on the way.
-func (r *reader) take(m *message, msg *nats.Msg) error {
-	md, err := parseReply(msg.Reply)
+func (r *Reader) take(m *Seen, msg *nats.Msg) error {
+	md, err := ParseReply(msg.Reply)
 	if err != nil {
 		return err
 	}
-	if md.delivered != r.last+1 {
-		return fmt.Errorf("read the ledger: delivery %d follows %d, a message was lost", md.delivered, r.last)
+	if md.Delivered != r.last+1 {
+		return fmt.Errorf("read the ledger: delivery %d follows %d, a message was lost", md.Delivered, r.last)
 	}
-	r.last = md.delivered
+	r.last = md.Delivered
 	if r.messages--; r.messages == 0 {
 		r.reply = ""
 	}
 	// Heartbeats pause while messages flow; asking the clock for each one
 	// would cost more than reading it.
-	if r.messages%64 == 0 || md.pending == 0 {
+	if r.messages%64 == 0 || md.Pending == 0 {
 		r.heard = time.Now()
 	}
-	*m = message{seq: md.seq, at: md.at, pending: md.pending, size: msg.Size(), header: msg.Header}
+	*m = Seen{Seq: md.Seq, At: md.At, Pending: md.Pending, Size: msg.Size(), Header: msg.Header}
 	return nil
 }
 
-// close drops what has not been read and removes the consumer.
-func (r *reader) close() {
+// Close drops what has not been read and removes the consumer.
+func (r *Reader) Close() {
 	r.timer.Stop()
 	_ = r.sub.Unsubscribe() // fails only when the connection is closed
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -204,16 +212,18 @@ func (r *reader) close() {
 	_ = r.js.DeleteConsumer(ctx, r.stream, r.consumer) // or InactiveThreshold removes it
 }
 
-// metadata is what a delivery's reply subject says.
-type metadata struct {
-	seq, delivered, pending uint64
-	at                      time.Time
+// Delivery is what a delivery's reply subject says.
+type Delivery struct {
+	Seq       uint64 // in the stream
+	Delivered uint64 // the consumer's count
+	Pending   uint64 // messages behind it
+	At        time.Time
 }
 
-// parseReply reads $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer
+// ParseReply reads $JS.ACK.<stream>.<consumer>.<tries>.<stream seq>.<consumer
 // seq>.<time>.<pending>, which later servers write with domain and account
 // after ACK and possibly a token at the end.
-func parseReply(reply string) (md metadata, err error) {
+func ParseReply(reply string) (md Delivery, err error) {
 	var tokens [12]string
 	n := 0
 	for t := range strings.SplitSeq(reply, ".") {
@@ -227,14 +237,14 @@ func parseReply(reply string) (md metadata, err error) {
 	if n >= 11 {
 		at = 7
 	} else if n != 9 {
-		return md, fmt.Errorf("read the ledger: a message with the strange reply subject %.60q", reply)
+		return md, fmt.Errorf("a message with the strange reply subject %.60q", reply)
 	}
 	var nanos uint64
-	for i, v := range []*uint64{&md.seq, &md.delivered, &nanos, &md.pending} {
+	for i, v := range []*uint64{&md.Seq, &md.Delivered, &nanos, &md.Pending} {
 		if *v, err = strconv.ParseUint(tokens[at+i], 10, 64); err != nil {
-			return md, fmt.Errorf("read the ledger: a message with the strange reply subject %.60q", reply)
+			return md, fmt.Errorf("a message with the strange reply subject %.60q", reply)
 		}
 	}
-	md.at = time.Unix(0, int64(nanos)).UTC()
+	md.At = time.Unix(0, int64(nanos)).UTC()
 	return md, nil
 }
