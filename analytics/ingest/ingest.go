@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/lease"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -127,7 +128,7 @@ func New(cfg Config) (*Ingester, error) {
 func (in *Ingester) Run(ctx context.Context) error {
 	retry := backoff{max: in.cfg.RetryMax}
 	for ctx.Err() == nil {
-		lease, err := in.acquire(ctx)
+		held, err := in.acquire(ctx)
 		if err != nil {
 			in.report(ctx, &retry, waiting, err)
 			retry.pause(ctx)
@@ -136,7 +137,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		retry.reset()
 		in.progress.setActive(true)
 		in.log.Info("ingester is active")
-		err = in.active(ctx, lease)
+		err = in.active(ctx, held)
 		in.progress.setActive(false)
 		if err != nil && ctx.Err() == nil {
 			in.log.Warn("ingester stands by again", "error", err)
@@ -146,15 +147,15 @@ func (in *Ingester) Run(ctx context.Context) error {
 }
 
 // active runs sessions for as long as the lease is held.
-func (in *Ingester) active(ctx context.Context, l *lease) error {
+func (in *Ingester) active(ctx context.Context, l *lease.Lease) error {
 	held, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { in.renew(held, l, stop) })
+	wg.Go(func() { l.Keep(held, stop) })
 	wg.Go(func() {
 		select {
 		case <-held.Done():
 		case <-ctx.Done():
-			_ = sleep(held, stopGrace)
+			_ = ledger.Pause(held, stopGrace)
 			stop(errStopped)
 		}
 	})
@@ -163,13 +164,15 @@ func (in *Ingester) active(ctx context.Context, l *lease) error {
 	stop(errStopped)
 	wg.Wait()
 	if err == nil {
-		in.release(l)
+		if err := l.Release(); err != nil {
+			in.log.Debug("the lease was not given back and lapses by itself", "error", err)
+		}
 	}
 	return err
 }
 
 // sessions returns nil when ctx has ended, or why the lease is gone.
-func (in *Ingester) sessions(ctx, held context.Context, l *lease) error {
+func (in *Ingester) sessions(ctx, held context.Context, l *lease.Lease) error {
 	retry := backoff{max: in.cfg.RetryMax}
 	for {
 		s := &session{in: in, lease: l, retry: &retry}
@@ -179,7 +182,7 @@ func (in *Ingester) sessions(ctx, held context.Context, l *lease) error {
 			return nil
 		case held.Err() != nil:
 			return context.Cause(held)
-		case errors.Is(err, errLeaseLost):
+		case errors.Is(err, lease.ErrLost):
 			return err
 		}
 		in.report(ctx, &retry, waiting, err)

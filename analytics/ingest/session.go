@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/lease"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -16,7 +17,7 @@ import (
 // session is one run from ClickHouse's positions to a failure or the end.
 type session struct {
 	in     *Ingester
-	lease  *lease
+	lease  *lease.Lease
 	retry  *backoff
 	stream string
 
@@ -61,7 +62,7 @@ func (s *session) run(ctx, held context.Context) error {
 		}
 	}
 	if held.Err() != nil {
-		return errLeaseLost
+		return lease.ErrLost
 	}
 	return s.flush(held) // ctx has ended: the last rows, while the lease is still ours
 }
@@ -180,7 +181,7 @@ func insertParts[R any](ctx context.Context, s *session, rows []R, at func(*R) t
 		for n < len(rows) && store.PartitionOf(at(&rows[n])) == p {
 			n++
 		}
-		if err := s.lease.check(); err != nil { // I6
+		if err := s.lease.Check(); err != nil { // I6
 			return err
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.in.cfg.InsertTimeout)

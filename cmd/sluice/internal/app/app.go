@@ -27,6 +27,7 @@ import (
 	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/sdk/lease"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"golang.org/x/sync/errgroup"
@@ -290,12 +291,15 @@ func (a *App) watch(ctx context.Context, reload []func(*config.Config) error) er
 }
 
 // recover tells the streams that every process of an earlier run of this data
-// folder is dead (I2): its presence is removed, and unless workers of other
+// folder is dead (I2): its presence and its leases are removed, and unless workers of other
 // processes are connected, what it had taken from the queues is delivered
 // again at once instead of after the ack wait.
 func (a *App) recover(ctx context.Context, js jetstream.JetStream) error {
 	dead := func(n ledger.Node) bool { return strings.HasPrefix(n.Instance, upPrefix) }
 	if err := ledger.Forget(ctx, js, a.subjects, dead); err != nil {
+		return err
+	}
+	if err := lease.Forget(ctx, js, a.subjects, func(instance string) bool { return strings.HasPrefix(instance, upPrefix) }); err != nil {
 		return err
 	}
 	others, err := ledger.Nodes(ctx, js, a.subjects)
