@@ -101,7 +101,7 @@ func (w *Walk) Run(ctx context.Context, each func(Message), enough func() bool) 
 // answer reads one answer of the server to its end marker.
 func (w *Walk) answer(ctx context.Context, sub *nats.Subscription, each func(Message)) (last uint64, more bool, err error) {
 	for {
-		msg, err := sub.NextMsgWithContext(ctx)
+		msg, err := receive(ctx, sub)
 		if err != nil {
 			return 0, false, fmt.Errorf("read %s: %w", w.Stream, err)
 		}
@@ -121,4 +121,18 @@ func (w *Walk) answer(ctx context.Context, sub *nats.Subscription, each func(Mes
 			return 0, false, fmt.Errorf("read %s: server says %s %s", w.Stream, status, msg.Header.Get("Description"))
 		}
 	}
+}
+
+// silence is how long the next message of an answer is waited for: what a
+// broken connection has lost does not come again.
+const silence = 30 * time.Second
+
+func receive(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	timed, cancel := context.WithTimeoutCause(ctx, silence, nats.ErrTimeout)
+	defer cancel()
+	msg, err := sub.NextMsgWithContext(timed)
+	if err != nil && timed.Err() != nil {
+		err = context.Cause(timed)
+	}
+	return msg, err
 }

@@ -62,6 +62,7 @@ func streams(c Config) []jetstream.StreamConfig {
 			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
 }
 
@@ -92,6 +93,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 	for _, b := range []jetstream.KeyValueConfig{
 		{Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Description: "processes that are alive"},
 		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
+		{Bucket: c.Subjects.Stream(wire.BucketBatches), Description: "files and batches", LimitMarkerTTL: time.Minute},
 	} {
 		b.Replicas, b.Storage = max(c.Replicas, 1), jetstream.FileStorage
 		if err := Persist(ctx, func(ctx context.Context) error { return ensureBucket(ctx, js, b) }); err != nil {

@@ -86,6 +86,9 @@ func (s Subjects) Abort(tenant, job string) string { return s.join("abort", tena
 // Admin is the request subject of an administrative operation.
 func (s Subjects) Admin(op string) string { return s.join("admin", op) }
 
+// Files holds the parts of a stored file, or the results of a batch, in order.
+func (s Subjects) Files(tenant, id string) string { return s.join("files", tenant, id) }
+
 // Stream is the name of one of the JetStream streams or KV buckets, for
 // example SLUICE_JOBS.
 func (s Subjects) Stream(kind string) string {
@@ -94,16 +97,18 @@ func (s Subjects) Stream(kind string) string {
 
 // Kinds of streams and KV buckets, as given to [Subjects.Stream].
 const (
-	StreamJobs   = "JOBS"
-	StreamSched  = "SCHED"
-	StreamWork   = "WORK"
-	StreamLedger = "LEDGER"
-	StreamDead   = "DEAD"
-	StreamChunks = "CHUNKS"
-	BucketNodes  = "NODES"  // presence of processes, by instance
-	BucketPools  = "POOLS"  // pools that are drained, by name
-	BucketRoster = "ROSTER" // pools that were added while running, and models that were found
-	BucketLeases = "LEASES" // who is the one active ingester
+	StreamJobs    = "JOBS"
+	StreamSched   = "SCHED"
+	StreamWork    = "WORK"
+	StreamLedger  = "LEDGER"
+	StreamDead    = "DEAD"
+	StreamChunks  = "CHUNKS"
+	StreamFiles   = "FILES"
+	BucketNodes   = "NODES"   // presence of processes, by instance
+	BucketPools   = "POOLS"   // pools that are drained, by name
+	BucketRoster  = "ROSTER"  // pools that were added while running, and models that were found
+	BucketLeases  = "LEASES"  // who does what only one may do
+	BucketBatches = "BATCHES" // what is known of files and batches
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,
