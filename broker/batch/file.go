@@ -176,6 +176,13 @@ func (u *Upload) Abort() {
 	_ = u.s.purge(ctx, u.file.Tenant, u.file.ID)
 }
 
+// Remove removes the file again after Commit.
+func (u *Upload) Remove() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), ackTimeout)
+	defer cancel()
+	_ = u.s.deleteFile(ctx, &u.file) // what stays is removed when it is old
+}
+
 // File is what is known of a tenant's file. ErrNotFound: it is not there, or
 // has expired.
 func (s *Store) File(ctx context.Context, tenant, id string) (*File, error) {

@@ -1,10 +1,14 @@
 package batch
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -85,6 +89,8 @@ type Spec struct {
 	Metadata  map[string]string `json:"metadata,omitempty"`
 	// Headers are the contract's headers of every line's job.
 	Headers map[string]string `json:"headers,omitempty"`
+	// Requests is how many there are, where that is known before validation.
+	Requests int64 `json:"requests,omitempty"`
 	// ResultsAge is after how many seconds the result files expire.
 	ResultsAge int64 `json:"results_age,omitempty"`
 }
@@ -177,8 +183,9 @@ func cutPrefix(batch string) (API, string, bool) {
 }
 
 // Submit makes a batch. Its input must be a file of the tenant. deadline, if
-// not zero, ends it earlier than its window does.
-func (s *Store) Submit(ctx context.Context, spec Spec, deadline time.Time) (*Manifest, error) {
+// not zero, ends it earlier than its window does. With the same key (if it is
+// not "") it is the same batch: wire.CodeIDConflict says that it was another.
+func (s *Store) Submit(ctx context.Context, spec Spec, unique string, deadline time.Time) (*Manifest, error) {
 	d, err := completionWindow(spec.Window)
 	if err != nil {
 		return nil, err
@@ -190,10 +197,34 @@ func (s *Store) Submit(ctx context.Context, spec Spec, deadline time.Time) (*Man
 	}
 	m := &Manifest{Spec: spec, ID: newID(prefixes[spec.API]), Status: Validating,
 		At: map[Status]int64{Validating: now.Unix()}, ExpiresAt: ends.Unix()}
-	if _, err := s.create(ctx, kindBatch, m.Tenant, m.ID, m); err != nil {
+	if unique != "" {
+		sum := sha256.Sum256([]byte(spec.Tenant + "\x00" + unique))
+		m.ID = prefixes[spec.API] + hex.EncodeToString(sum[:16])
+	}
+	_, err = s.create(ctx, kindBatch, m.Tenant, m.ID, m)
+	if unique == "" || !errors.Is(err, jetstream.ErrKeyExists) {
+		return m, err
+	}
+	if m, _, err = s.manifest(ctx, m.Tenant, m.ID); err != nil {
 		return nil, err
 	}
+	first := m.Spec
+	if spec.API == Anthropic { // its input was uploaded with it, and so again
+		first.Input = spec.Input
+	}
+	if a, b := mustJSON(first), mustJSON(spec); !bytes.Equal(a, b) {
+		return nil, wire.Errorf(wire.CodeIDConflict, "Idempotency-Key", "the key belongs to another batch: choose another")
+	}
 	return m, nil
+}
+
+// mustJSON marshals what is made of strings, numbers and their maps.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil { // cannot happen
+		panic(err)
+	}
+	return b
 }
 
 // Batch is a tenant's batch of an API.
@@ -226,8 +257,7 @@ func (s *Store) Batches(ctx context.Context, api API, tenant string, p Page) (pa
 	if err != nil {
 		return nil, false, err
 	}
-	id := func(m *Manifest) string { return m.ID }
-	return cut(all, id, id, p)
+	return cut(all, func(m *Manifest) string { return m.ID }, (*Manifest).order, p)
 }
 
 // Cancel asks a batch to stop, and returns it as it is then. One that has
@@ -274,6 +304,11 @@ func (s *Store) deleteBatch(ctx context.Context, m *Manifest) error {
 
 // errUnchanged ends an update without a write.
 var errUnchanged = errors.New("unchanged")
+
+// CopyResults writes all results of an Anthropic batch.
+func (s *Store) CopyResults(ctx context.Context, w io.Writer, m *Manifest) error {
+	return s.copyResults(ctx, w, m.Tenant, m.ID, Output, m.Tally.Output)
+}
 
 // update changes a manifest on the condition that nobody else has meanwhile,
 // and tries again if so.

@@ -217,7 +217,7 @@ func (k *keeper) start(ctx context.Context) {
 // order sorts batches of all APIs by creation.
 func (m *Manifest) order() string {
 	_, id, _ := cutPrefix(m.ID)
-	return id
+	return fmt.Sprintf("%012d %s", m.At[Validating], id)
 }
 
 const (

@@ -20,6 +20,8 @@ const (
 	codeNotImplemented wire.Code = "not_implemented"
 	codeEncoding       wire.Code = "unsupported_encoding"
 	codeOrigin         wire.Code = "cross_origin_request"
+	codeFileNotFound   wire.Code = "file_not_found"
+	codeBatchNotFound  wire.Code = "batch_not_found"
 )
 
 // refusal is how HTTP says a code.
@@ -64,6 +66,8 @@ var refusals = map[wire.Code]refusal{
 	wire.CodeUnsupported:     {404, typeRequest, "unsupported_endpoint", 0, false},
 	wire.CodeNotFound:        {404, typeRequest, "job_not_found", 0, false},
 	codeUnknownURL:           {404, typeRequest, "unknown_url", 0, false},
+	codeFileNotFound:         {404, typeRequest, "file_not_found", 0, false},
+	codeBatchNotFound:        {404, typeRequest, "batch_not_found", 0, false},
 	codeMethod:               {405, typeRequest, "method_not_supported", 0, false},
 	wire.CodeIDConflict:      {409, typeRequest, "id_conflict", 0, false},
 	wire.CodeFinished:        {409, typeRequest, "job_finished", 0, false},

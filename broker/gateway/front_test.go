@@ -84,9 +84,11 @@ func (f *front) request(ctx context.Context, method, path, body string, headers 
 	if err != nil {
 		f.b.t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
+	}
+	if r.Header.Get("Content-Type") == "" {
+		r.Header.Set("Content-Type", "application/json")
 	}
 	return r
 }

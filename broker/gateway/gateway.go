@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluicehq/sluice/broker/batch"
 	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
@@ -23,6 +24,7 @@ type Gateway struct {
 	tenants atomic.Pointer[tenants]
 	clients *clients
 	ledger  *ledger.Ledger
+	store   *batch.Store
 	metrics *metrics
 	readers readers
 	meters  meters
@@ -48,6 +50,7 @@ func New(cfg Config) *Gateway {
 		js, err := jetstream.New(cfg.Conn)
 		g.fault = errors.Join(g.fault, err)
 		g.ledger = ledger.New(js, cfg.Subjects)
+		g.store = batch.NewStore(js, cfg.Subjects)
 	}
 	g.handler = g.routes()
 	return g

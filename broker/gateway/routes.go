@@ -35,6 +35,7 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("/admin/v1/pools/{pool}/drain", method("", http.MethodPost, g.serveOperation("pool.drain", poolOf)))
 	mux.HandleFunc("/admin/v1/pools/{pool}/resume", method("", http.MethodPost, g.serveOperation("pool.resume", poolOf)))
 	mux.HandleFunc("/admin/v1/jobs/{id}/cancel", method("", http.MethodPost, g.serveJob(cancelJob)))
+	g.storedRoutes(mux)
 	mux.HandleFunc("/", notFound)
 	return g.guard(mux)
 }

@@ -60,7 +60,7 @@ func (r *rig) files() *batch.Store { return batch.NewStore(r.js, r.subj) }
 func (r *rig) submit(text, window string) string {
 	r.t.Helper()
 	m, err := r.files().Submit(r.t.Context(), batch.Spec{Tenant: "default", API: batch.OpenAI, Endpoint: wire.ChatCompletions,
-		Input: r.upload(text), Window: window}, time.Time{})
+		Input: r.upload(text), Window: window}, "", time.Time{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -234,6 +234,11 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Pools: a.poolInfo, Observer: a.observer,
 			Roster: a.roster, CheckPool: a.checkPool})
 		g.Go(func() error { return c.Run(ctx) })
+		bjs, err := a.connect("batches")
+		if err != nil {
+			return err
+		}
+		a.startBatches(ctx, g, bjs)
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })
 		g.Go(func() error { return a.roster.Sweep(ctx) })
