@@ -174,7 +174,7 @@ func (it *item) parse(s wire.Subjects) (fault *wire.Error, readable bool) {
 		return nil, err == nil && it.asg.Meta.Valid()
 	}
 	tenant, class, _ := s.SplitJobs(it.msg.Subject())
-	job, fault := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Sequence.Stream, md.Timestamp)
+	job, fault := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Seq, md.At)
 	it.asg = wire.Assignment{Meta: job.Meta, Progress: wire.Progress{ReadyAt: job.SubmittedAt}}
 	return fault, true
 }

@@ -72,7 +72,7 @@ func (l *lifts) enter(it *item) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if s := l.spots[it.msg.Subject()]; err == nil && s != nil {
-			if _, here := s.here[md.Sequence.Stream]; here {
+			if _, here := s.here[md.Seq]; here {
 				return false
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // puller fetches messages from a queue. The library's own Fetch takes a
@@ -107,19 +108,21 @@ func (d *delivery) Subject() string {
 }
 
 // Metadata is what the server says of the message.
-func (d *delivery) Metadata() (*nats.MsgMetadata, error) {
+func (d *delivery) Metadata() (ledger.Delivery, error) {
 	if l := d.lifted; l != nil {
-		return &nats.MsgMetadata{Stream: l.stream, Timestamp: l.At, Sequence: nats.SequencePair{Stream: l.Seq}}, nil
+		return ledger.Delivery{Stream: l.stream, At: l.At, Seq: l.Seq}, nil
 	}
-	return d.m.Metadata()
+	return ledger.ParseReply(d.m.Reply)
 }
+
+var acked = []byte("+ACK")
 
 // Ack takes the message out of its queue.
 func (d *delivery) Ack() error {
 	if d.lifted != nil {
 		return d.lifted.remove()
 	}
-	return d.m.Respond([]byte("+ACK"))
+	return d.m.Respond(acked)
 }
 
 // say answers the queue, which knows nothing of a lifted message.

@@ -88,7 +88,7 @@ func (d *Dispatcher) takeBack(ctx context.Context, m *delivery) bool {
 		return false // the pool's worker says so, and drops it
 	}
 	last, err := d.cfg.Ledger.Last(ctx, asg.Meta.Tenant, asg.Meta.ID)
-	if err == nil && last != nil && last.Status == wire.Running && last.Entry.WorkSeq == md.Sequence.Stream {
+	if err == nil && last != nil && last.Status == wire.Running && last.Entry.WorkSeq == md.Seq {
 		err = errBegun
 	}
 	if err == nil {

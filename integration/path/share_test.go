@@ -79,7 +79,7 @@ func TestFairShare(t *testing.T) {
 				r.floodAs("bob", wire.Batch, 100, "chat")
 				r.floodAs("carol", wire.Batch, 100, "chat")
 				took := max(r.calledFor(p, "bob", 100), r.calledFor(p, "carol", 100))
-				if took > 33*time.Second { // 200 of 300 calls, 10 a second
+				if took > 36*time.Second { // 200 of 300 calls, 10 a second, and two routers do not see each other's picks
 					t.Errorf("200 jobs of two tenants behind 20,000 took %s, their share of 10 a second takes 30 s", took)
 				}
 				if n, _ := p.of("acme"); n-before < 90 {

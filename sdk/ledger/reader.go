@@ -214,6 +214,7 @@ func (r *Reader) Close() {
 
 // Delivery is what a delivery's reply subject says.
 type Delivery struct {
+	Stream    string
 	Seq       uint64 // in the stream
 	Delivered uint64 // the consumer's count
 	Pending   uint64 // messages behind it
@@ -239,6 +240,7 @@ func ParseReply(reply string) (md Delivery, err error) {
 	} else if n != 9 {
 		return md, fmt.Errorf("a message with the strange reply subject %.60q", reply)
 	}
+	md.Stream = tokens[at-3]
 	var nanos uint64
 	for i, v := range []*uint64{&md.Seq, &md.Delivered, &nanos, &md.Pending} {
 		if *v, err = strconv.ParseUint(tokens[at+i], 10, 64); err != nil {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestParseReply(t *testing.T) {
-	want := Delivery{Seq: 7, Delivered: 3, Pending: 2, At: time.Unix(0, 1700000000000000001).UTC()}
+	want := Delivery{Stream: "S", Seq: 7, Delivered: 3, Pending: 2, At: time.Unix(0, 1700000000000000001).UTC()}
 	for _, reply := range []string{
 		"$JS.ACK.S.C.1.7.3.1700000000000000001.2",
 		"$JS.ACK.dom.acct.S.C.1.7.3.1700000000000000001.2",

@@ -51,20 +51,20 @@ func (r *Runner) handle(hard context.Context, p Pool, m jetstream.Msg) {
 }
 
 func (r *Runner) deliver(hard context.Context, p Pool, m jetstream.Msg) verdict {
-	md, err := m.Metadata()
+	md, err := ledger.ParseReply(m.Reply())
 	if err != nil {
 		r.cfg.Logger.Error("work message without JetStream metadata dropped", "pool", p.Name)
 		return done
 	}
 	asg, err := wire.DecodeAssignment(m.Headers())
 	if err != nil || asg.Attempt == nil || !asg.Meta.Valid() {
-		r.cfg.Logger.Error("unreadable work message dropped", "pool", p.Name, "seq", md.Sequence.Stream, "err", err)
+		r.cfg.Logger.Error("unreadable work message dropped", "pool", p.Name, "seq", md.Seq, "err", err)
 		return done
 	}
 	ctx, cancel := context.WithCancelCause(hard)
 	defer cancel(nil)
 	a := &attempt{Runner: r, pool: p, asg: asg, key: asg.Meta.Tenant + "." + asg.Meta.ID, body: m.Data(),
-		workSeq: md.Sequence.Stream, call: &call{msg: m, workSeq: md.Sequence.Stream, cancel: cancel}}
+		workSeq: md.Seq, call: &call{msg: m, workSeq: md.Seq, cancel: cancel}}
 	if !r.enter(a.key, a.call) {
 		if r.runs(a.key, a.workSeq) {
 			return abandon // the same message again while its call runs here
@@ -101,7 +101,7 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 	if chunks.open() { // the call ended without a last event
 		chunks.close(out.Err)
 	}
-	return a.end(hard, claim, out, context.Cause(ctx))
+	return a.end(claim, out, context.Cause(ctx))
 }
 
 // expire ends a job whose deadline passed in the pool's queue.
@@ -198,7 +198,7 @@ func (a *attempt) overtake(hard context.Context, last *ledger.Stored) error {
 }
 
 // end writes how the call went (I2) and what follows.
-func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, cause error) verdict {
+func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 	at := *a.asg.Attempt
 	at.Status, at.HTTP = out.Status, out.HTTP
 	at.TTFTMS, at.LatencyMS = out.TTFT.Milliseconds(), out.Latency.Milliseconds()
@@ -212,10 +212,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 		at.Status, at.ErrorCode = wire.Interrupted, wire.CodeInterrupted
 	}
 	entry := wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress}
-	// The result is paid for: it is written even while the worker stops.
-	ctx, stop := context.WithTimeout(context.WithoutCancel(hard), endTimeout)
-	defer stop()
-	defer context.AfterFunc(hard, func() { time.AfterFunc(a.cfg.Drain, stop) })()
+	ctx, until := a.final, time.Now().Add(endTimeout)
 	for expect := claim; ; {
 		n := a.next(&entry, &at, out.Err, out.Verdict, out.RetryAfter, cancelled)
 		if out.Status == wire.Succeeded {
@@ -238,7 +235,7 @@ func (a *attempt) end(hard context.Context, claim uint64, out *engine.Outcome, c
 			return abandon
 		default:
 			a.warn("end of attempt not written, trying again", err)
-			if a.cfg.JS.Conn().IsClosed() || ledger.Pause(ctx, time.Second) != nil {
+			if a.cfg.JS.Conn().IsClosed() || ledger.Pause(ctx, time.Second) != nil || time.Now().After(until) {
 				return abandon
 			}
 		}

@@ -64,6 +64,11 @@ func (c Config) withDefaults() Config {
 type Runner struct {
 	cfg Config
 
+	// final is where ends of attempts are written: a result is paid for, and
+	// written even while the worker stops, up to Config.Drain after it cut its
+	// calls off. Set by Run.
+	final context.Context
+
 	mu      sync.Mutex
 	running map[string]*call // by tenant.job
 	retired chan struct{}    // closed by Retire
@@ -98,6 +103,10 @@ func (r *Runner) Retire() { r.once.Do(func() { close(r.retired) }) }
 func (r *Runner) Run(ctx context.Context) error {
 	hard, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	var drop context.CancelFunc
+	r.final, drop = context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	defer context.AfterFunc(hard, func() { time.AfterFunc(r.cfg.Drain, drop) })()
 	abort, err := r.cfg.JS.Conn().Subscribe(r.cfg.Subjects.Abort("*", "*"), r.onAbort)
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -123,12 +132,12 @@ func (r *Runner) Run(ctx context.Context) error {
 // serve consumes one pool's queue until take ends; from the end of ctx on, its
 // calls have Config.Drain to end.
 func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseFunc, p Pool) error {
-	var calls sync.WaitGroup
+	calls := newCrew(func(m jetstream.Msg) { r.handle(hard, p, m) })
 	for {
 		cons, err := r.cfg.JS.CreateOrUpdateConsumer(take, r.cfg.Subjects.Stream(wire.StreamWork),
 			ledger.WorkConsumerConfig(r.cfg.Subjects, p.Name, p.Concurrency, r.cfg.AckWait))
 		if err == nil {
-			err = r.consume(take, hard, cons, p, &calls)
+			err = r.consume(take, cons, p, calls)
 		}
 		if take.Err() != nil {
 			break
@@ -139,7 +148,7 @@ func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseF
 		}
 	}
 	done := make(chan struct{})
-	go func() { calls.Wait(); close(done) }()
+	go func() { calls.wait(); close(done) }()
 	select {
 	case <-done:
 		return nil
@@ -157,11 +166,9 @@ func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseF
 // consume handles each message beside the others: the server never gives out
 // more than the pool's concurrency. It returns when ctx ends or the consumer
 // is gone.
-func (r *Runner) consume(ctx, hard context.Context, cons jetstream.Consumer, p Pool, calls *sync.WaitGroup) error {
+func (r *Runner) consume(ctx context.Context, cons jetstream.Consumer, p Pool, calls *crew) error {
 	failed := make(chan error, 1)
-	cc, err := cons.Consume(func(m jetstream.Msg) {
-		calls.Go(func() { r.handle(hard, p, m) })
-	}, jetstream.PullMaxMessages(max(p.Concurrency, 2)), jetstream.PullExpiry(5*time.Second),
+	cc, err := cons.Consume(calls.take, jetstream.PullMaxMessages(max(p.Concurrency, 2)), jetstream.PullExpiry(5*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 				select {
