@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos check fuzz clean
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos mutate check fuzz clean
 
 export CGO_ENABLED := 0
 
@@ -56,6 +56,9 @@ bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every
 
 chaos: build engine nats-server ## kill, pause and cut a cluster of real processes under N jobs; SEED says what happens
 	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) $(ARGS)
+
+mutate: engine ## remove each guard against loss and double counting, and see that a test notices (docs/reliability.md)
+	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test ./integration/mutate -count=1 -v -timeout 2h -run TestMutants -mutate
 
 check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }

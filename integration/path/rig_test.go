@@ -52,8 +52,9 @@ type setup struct {
 	dir      string
 	strategy string // default least_connections
 	pools    []pool
-	bare     bool // neither dispatcher nor worker: the test adds them
-	attempts int  // default 3
+	bare     bool          // neither dispatcher nor worker: the test adds them
+	attempts int           // default 3
+	ackWait  time.Duration // default 30 s
 	tenants  []natsd.Tenant
 	budget   float64     // of retries; default 0.25
 	plan     *steer.Plan // of the dispatchers and of explain
@@ -263,7 +264,7 @@ func (r *rig) worker(name string) *proc {
 		served = append(served, run.Pool{Name: x.name, Concurrency: x.concurrency, Endpoint: e})
 	}
 	w := run.New(run.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name),
-		Instance: name, Pools: served, MaxAttempts: r.setup.attempts})
+		Instance: name, Pools: served, AckWait: r.setup.ackWait, MaxAttempts: r.setup.attempts})
 	p.runner = w
 	p.goRun(r, func(ctx context.Context) error {
 		return ledger.Announce(ctx, js, r.subj, func() ledger.Node { return ledger.Node{Instance: name} })
