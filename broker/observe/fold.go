@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -39,6 +40,7 @@ type pool struct {
 	use      use
 	blame    blame
 	stalled  bool
+	probe    ledger.Probe
 
 	latency, ttft router.Histogram // of successes, for people
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // Health is what people are shown of a pool.
@@ -12,6 +13,10 @@ type Health struct {
 	Ejected  bool   `json:"ejected"` // an outlier among its peers
 	Down     bool   `json:"down"`    // no live worker
 	Draining bool   `json:"draining"`
+	// Unhealthy says that probes of it fail; Probe is the last one, nil where
+	// there was none.
+	Unhealthy bool          `json:"unhealthy,omitempty"`
+	Probe     *ledger.Probe `json:"probe,omitempty"`
 	// Until is when a circuit, an ejection or a limit ends; RFC 3339, empty if
 	// there is none.
 	Until string `json:"until,omitempty"`
@@ -58,6 +63,10 @@ func (f *fold) health(i int, now int64) Health {
 	b := p.breaker.At(breakerConfig, now)
 	h := Health{Circuit: b.Circuit.String(), Ejected: p.ejection.Until != 0, Draining: f.drained[name],
 		Down: f.known && f.workers(now)[name] == 0, Latency: spread(&p.latency), TTFT: spread(&p.ttft)}
+	if p.probe.At != 0 {
+		e := p.probe
+		h.Probe, h.Unhealthy = &e, e.Unhealthy(now)
+	}
 	until := p.until
 	if b.Circuit == router.Open {
 		until = max(until, b.Until)

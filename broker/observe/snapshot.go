@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // Snapshot is what is known of the pools at a moment. It never changes.
@@ -37,6 +38,7 @@ type Pool struct {
 	Each             int64
 
 	blame blame
+	probe ledger.Probe
 }
 
 // statsEvery is how often measurements are summed up.
@@ -51,7 +53,7 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Routers, s.Rank = f.routers(now)
 	for i, rp := range table.Pools() {
 		p := f.pools[rp.Name]
-		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame, Stalled: p.stalled}
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame, probe: p.probe, Stalled: p.stalled}
 		for _, s := range p.use.running {
 			out.Running = append(out.Running, s.work)
 		}
@@ -86,6 +88,7 @@ func (s *Snapshot) Fill(i int, now int64, last uint64, l *router.Load) {
 	l.Probes = min(l.Probes, probes-l.Depth)
 	p.Ejection.Fill(ejectConfig, now, l)
 	l.Ejected = l.Ejected || p.Stalled
+	l.Unhealthy = p.probe.Unhealthy(now)
 	l.Probes = int32(s.share(int64(l.Probes), now))
 	if p.Requests.Limit|p.Tokens.Limit == 0 {
 		l.Requests, l.Tokens = router.Quota{}, router.Quota{}

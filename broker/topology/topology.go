@@ -94,17 +94,14 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		{Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Description: "processes that are alive"},
 		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
 		{Bucket: c.Subjects.Stream(wire.BucketBatches), Description: "files and batches", LimitMarkerTTL: time.Minute},
+		{Bucket: c.Subjects.Stream(wire.BucketRoster), Description: "pools that were added while running"},
+		{Bucket: c.Subjects.Stream(wire.BucketProbes), Description: "how the last probe of each pool ended"},
+		{Bucket: c.Subjects.Stream(wire.BucketQuality), Description: "reported quality of models, by pool"},
 	} {
 		b.Replicas, b.Storage = max(c.Replicas, 1), jetstream.FileStorage
 		if err := Persist(ctx, func(ctx context.Context) error { return ensureBucket(ctx, js, b) }); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
-	}
-	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: c.Subjects.Stream(wire.BucketRoster), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
-		Description: "pools that were added while running",
-	}); err != nil {
-		return fmt.Errorf("bucket of added pools: %w", err)
 	}
 	return nil
 }

@@ -107,6 +107,8 @@ const (
 	BucketNodes   = "NODES"   // presence of processes, by instance
 	BucketPools   = "POOLS"   // pools that are drained, by name
 	BucketRoster  = "ROSTER"  // pools that were added while running, and models that were found
+	BucketProbes  = "PROBES"  // how the last probe of each pool ended, and who makes them
+	BucketQuality = "QUALITY" // reported quality, by pool and model
 	BucketLeases  = "LEASES"  // who does what only one may do
 	BucketBatches = "BATCHES" // what is known of files and batches
 )

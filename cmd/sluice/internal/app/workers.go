@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/workers/probe"
 	"github.com/sluicehq/sluice/workers/run"
 )
 
@@ -116,12 +117,28 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 			return node
 		}))
 	})
+	prober := probe.New(probe.Config{JS: w.js, Subjects: w.app.subjects, Logger: w.app.log, Instance: instance, Pools: probed(cfg, pools)})
+	w.running.Go(func() { w.fail(prober.Run(ctx)) })
 	for i := range cfg.Pools {
 		if p := &cfg.Pools[i]; p.DiscoverModels {
 			w.running.Go(func() { w.discover(ctx, p.Name, pools[i].Endpoint) })
 		}
 	}
 	return nil
+}
+
+// probed are the pools that are to be probed.
+func probed(cfg *config.Config, served []run.Pool) (out []probe.Pool) {
+	for i := range cfg.Pools {
+		p := &cfg.Pools[i]
+		m := p.Models.Find(p.Probe.Model)
+		if p.Probe.Interval <= 0 || p.Removing || m == nil {
+			continue
+		}
+		out = append(out, probe.Pool{Name: p.Name, Endpoint: served[i].Endpoint, Interval: p.Probe.Interval, Timeout: p.Probe.Timeout,
+			Model: m.Upstream, Price: priceOf(p, m)})
+	}
+	return out
 }
 
 // fail makes run return the error.

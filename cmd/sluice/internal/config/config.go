@@ -107,14 +107,23 @@ type Pool struct {
 	// not there is made.
 	Routes []string `yaml:"routes,omitempty"`
 	// DiscoverModels asks its provider for further models, by /v1/models.
-	DiscoverModels bool          `yaml:"discover_models,omitempty"`
-	Timeout        time.Duration `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
-	IdleTimeout    time.Duration `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
-	Simulated      *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
+	DiscoverModels bool `yaml:"discover_models,omitempty"`
+	// Probe asks it for a few tokens now and then, whether there are jobs or not.
+	Probe       Probe         `yaml:"probe,omitempty"`
+	Timeout     time.Duration `yaml:"timeout"`             // of one whole call; up to 24h; default 10m
+	IdleTimeout time.Duration `yaml:"idle_timeout"`        // between two pieces of a stream; up to 24h; default 1m
+	Simulated   *Simulated    `yaml:"simulated,omitempty"` // with adapter simulated only; then never nil
 	// Added says that it is in no file but was added while running, Removing
 	// that it takes no more jobs and goes when it is idle.
 	Added    bool `yaml:"-"`
 	Removing bool `yaml:"-"`
+}
+
+// Probe says how a pool is probed: not at all without an interval.
+type Probe struct {
+	Interval time.Duration `yaml:"interval,omitempty"` // over all workers; 1s to 24h; 0: no probes
+	Timeout  time.Duration `yaml:"timeout,omitempty"`  // up to 10m; default 10s
+	Model    string        `yaml:"model,omitempty"`    // offered name; default: the pool's first
 }
 
 // Limits are what a provider allows, or a tenant may; 0: not limited.

@@ -138,8 +138,20 @@ func (p *Pool) complete(known func(string) string) {
 			p.BaseURL = baseURLs[p.Adapter]
 		}
 	}
+	if p.Probe != (Probe{}) {
+		p.Probe.complete(p.Models)
+	}
 	if p.Provider == "" {
 		p.Provider = providerOf(p.Adapter, p.BaseURL, known)
+	}
+}
+
+func (p *Probe) complete(models Models) {
+	if p.Timeout == 0 {
+		p.Timeout = 10 * time.Second
+	}
+	if p.Model == "" && len(models) > 0 {
+		p.Model = models[0].Name
 	}
 }
 

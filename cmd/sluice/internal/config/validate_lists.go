@@ -59,6 +59,7 @@ func (v *validator) pool(key string, p *Pool) {
 	if p.DiscoverModels && p.Adapter == adapterBedrock {
 		v.bad(key+".discover_models", "true", "must be false for bedrock, whose models are listed elsewhere")
 	}
+	v.probe(key+".probe", p)
 	for i, route := range p.Routes {
 		v.text(at(key+".routes", i), route, 1, 256)
 	}
@@ -71,6 +72,17 @@ func (v *validator) pool(key string, p *Pool) {
 	for name, val := range p.Labels {
 		v.text(key+".labels", name, 1, 64)
 		v.text(key+".labels."+name, val, 0, 256)
+	}
+}
+
+func (v *validator) probe(key string, p *Pool) {
+	if p.Probe == (Probe{}) {
+		return
+	}
+	v.duration(key+".interval", p.Probe.Interval, time.Second, day)
+	v.duration(key+".timeout", p.Probe.Timeout, time.Millisecond, 10*time.Minute)
+	if p.Models.Find(p.Probe.Model) == nil {
+		v.bad(key+".model", p.Probe.Model, "must be a model that the pool offers")
 	}
 }
 
