@@ -4,7 +4,8 @@
 //
 //	LEDGER (headers only) ──┐
 //	NODES  (presence)     ──┼─▶ fold (one lock, no I/O below it) ──▶ Snapshot
-//	POOLS  (drained)      ──┘     Track, Breaker, Ejection, Window       │
+//	POOLS  (drained)      ──┤     Track, Breaker, Ejection, Window       │
+//	PROBES, QUALITY       ──┘                                            │
 //	                                                    dispatcher: Fill ◀┘
 //
 // Every router folds by itself: nothing is elected, nothing is shared but what

@@ -20,6 +20,7 @@ func (o *Observer) watchProbes(ctx context.Context) error {
 		var p ledger.Probe
 		if e.Operation() == jetstream.KeyValuePut && json.Unmarshal(e.Value(), &p) == nil {
 			o.state.probed(e.Key(), p, time.Now().UnixNano())
+			o.counts.Store(o.state.counting)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/spf13/cobra"
 )
@@ -35,17 +36,19 @@ type poolAnswer struct {
 
 // healthAnswer is how a pool does.
 type healthAnswer struct {
-	Circuit  string       `json:"circuit"`
-	Ejected  bool         `json:"ejected"`
-	Down     bool         `json:"down"`
-	Until    string       `json:"until,omitempty"`
-	Success  float64      `json:"success"`
-	Samples  float64      `json:"samples"`
-	Score    float64      `json:"score"`
-	Latency  spreadAnswer `json:"latency_ms"`
-	TTFT     spreadAnswer `json:"ttft_ms"`
-	Requests *usedAnswer  `json:"requests,omitempty"`
-	Tokens   *usedAnswer  `json:"tokens,omitempty"`
+	Circuit   string        `json:"circuit"`
+	Ejected   bool          `json:"ejected"`
+	Down      bool          `json:"down"`
+	Until     string        `json:"until,omitempty"`
+	Unhealthy bool          `json:"unhealthy,omitempty"`
+	Probe     *ledger.Probe `json:"probe,omitempty"`
+	Success   float64       `json:"success"`
+	Samples   float64       `json:"samples"`
+	Score     float64       `json:"score"`
+	Latency   spreadAnswer  `json:"latency_ms"`
+	TTFT      spreadAnswer  `json:"ttft_ms"`
+	Requests  *usedAnswer   `json:"requests,omitempty"`
+	Tokens    *usedAnswer   `json:"tokens,omitempty"`
 }
 
 type spreadAnswer struct {
@@ -99,6 +102,8 @@ func (p *poolAnswer) state() string {
 		return p.Name + " (draining)"
 	case p.Health != nil && p.Health.Down:
 		return p.Name + " (no workers)"
+	case p.Health != nil && p.Health.Unhealthy:
+		return p.Name + " (probes fail)"
 	case p.Health != nil && p.Health.Ejected:
 		return p.Name + " (outlier)"
 	}
