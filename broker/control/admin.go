@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -71,15 +73,19 @@ func (s *Service) routes(context.Context, adminRequest) (any, error) {
 		Weight int    `json:"weight"`
 	}
 	type route struct {
-		Model      string `json:"model"`
-		Strategy   string `json:"strategy"`
-		Candidates []cand `json:"candidates"`
+		Model      string   `json:"model"`
+		Strategy   string   `json:"strategy"`
+		Candidates []cand   `json:"candidates"`
+		Fallback   []string `json:"fallback,omitempty"`
 	}
 	routes := []route{}
 	for _, r := range t.Routes() {
 		out := route{Model: r.Name(), Strategy: r.Strategy(), Candidates: []cand{}}
 		for _, c := range r.Candidates() {
 			out.Candidates = append(out.Candidates, cand{Pool: c.PoolName, Model: c.Model, Weight: c.Weight})
+		}
+		for _, step := range s.plan().Chain(r.Name()) {
+			out.Fallback = append(out.Fallback, step.String())
 		}
 		routes = append(routes, out)
 	}
@@ -90,15 +96,12 @@ func (s *Service) routes(context.Context, adminRequest) (any, error) {
 // client would publish it, headers included.
 func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 	now := time.Now()
-	job, perr := wire.ParseJob("explain", wire.Standard, m.Header, m.Data, 1, now)
+	tenant, class := cmp.Or(m.Header.Get(wire.HeaderTenant), "default"), cmp.Or(m.Header.Get(wire.HeaderClass), string(wire.Standard))
+	job, perr := wire.ParseJob(tenant, wire.Class(class), m.Header, m.Data, 1, now)
 	if perr != nil {
 		return adminFailure(perr.Code, perr.Message)
 	}
 	t := s.cfg.Table()
-	route, ok := t.Route(job.Route)
-	if !ok {
-		return adminFailure(wire.CodeUnknownRoute, "no route is called "+strconv.Quote(job.Route))
-	}
 	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
 	if err != nil {
 		return adminFailure(wire.CodeInternal, err.Error())
@@ -111,18 +114,33 @@ func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 	for i, p := range t.Pools() {
 		load[i].Depth = int32(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
 	}
-	in := router.Input{Meta: &job.Meta, Progress: &wire.Progress{}, Now: now.UnixNano(), Needs: router.Capability(job.Needs)}
+	var stats []router.Stats
 	if s.cfg.Observer != nil {
 		if facts := s.cfg.Observer.Fresh(); facts.Table == t {
 			for i := range load {
-				facts.Fill(i, in.Now, info.State.LastSeq, &load[i])
+				facts.Fill(i, now.UnixNano(), info.State.LastSeq, &load[i])
 			}
-			in.Stats = facts.Stats
+			stats = facts.Stats
 		}
 	}
-	var res router.Result
-	t.Decide(route, load, &in, &res)
-	return map[string]any{"decision": res.Decision(route, load, &in)}
+	tier := ""
+	if s.cfg.Tier != nil {
+		tier = s.cfg.Tier(tenant)
+	}
+	e, err := s.plan().Explain(t, load, stats, &job.Meta, tier, now)
+	var fault *wire.Error
+	if errors.As(err, &fault) {
+		return adminFailure(fault.Code, fault.Message)
+	}
+	return e
+}
+
+// plan is how jobs are steered, nil if they are not.
+func (s *Service) plan() *steer.Plan {
+	if s.cfg.Plan == nil {
+		return nil
+	}
+	return s.cfg.Plan()
 }
 
 // health lists the streams with their sizes.

@@ -31,6 +31,8 @@ type Config struct {
 	Pools func() []PoolInfo
 	// Plan is how jobs are steered; nil: they are not.
 	Plan func() *steer.Plan
+	// Tier is a tenant's tier; nil: they have none.
+	Tier func(tenant string) string
 	// Observer says how the pools do; nil: nothing is known of it.
 	Observer *observe.Observer
 	// Roster are the pools that are added while running; nil: none can be.

@@ -129,6 +129,9 @@ func (d *Dispatcher) SetTable(t *router.Table) { d.table.Store(t) }
 // changed any more.
 func (d *Dispatcher) SetTiers(tiers map[string]string) { d.tiers.Store(&tiers) }
 
+// Tier is the tenant's tier, empty if it has none.
+func (d *Dispatcher) Tier(tenant string) string { return (*d.tiers.Load())[tenant] }
+
 // Table is the current pools and routes.
 func (d *Dispatcher) Table() *router.Table { return d.table.Load() }
 

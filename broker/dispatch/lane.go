@@ -220,12 +220,13 @@ func everyones(r *router.Result) bool {
 	return true
 }
 
-// block notes that a queue cannot go on: l.result says why. Where that holds
-// for every job of the route, it holds for the other tenants' too.
+// block notes that a queue cannot go on: l.choice says why. Where that holds
+// for every job of the route, it holds for the other tenants' too; what is
+// left of a fallback chain depends on the job.
 func (l *loop) block(ctx context.Context, q *queue, now time.Time) {
 	lane := l.classes[q.items[0].asg.Meta.Class]
 	l.blockOne(ctx, q, now)
-	if len(lane.lines) > 1 && everyones(&l.result) {
+	if len(lane.lines) > 1 && l.choice.Left == 0 && everyones(l.choice.Result) {
 		for _, x := range lane.queues {
 			if x != q && x.route == q.route && !x.blocked && len(x.items) > 0 {
 				l.blockOne(ctx, x, now)

@@ -25,7 +25,7 @@ type loop struct {
 	d        *Dispatcher
 	classes  map[wire.Class]*lane
 	tally    tally
-	result   router.Result
+	choice   steer.Choice
 	sequence map[string]uint64 // decisions per route
 	random   *rand.Rand
 	sending  int
@@ -191,22 +191,20 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 	}
 	in := l.input(q.route, it, now)
 	in.Aged = aged
-	t.Decide(route, l.tally.load, &in, &l.result)
-	if l.result.Choice < 0 {
-		if l.result.Full {
+	l.plan.Decide(t, l.tally.load, &it.course, in, l.turn, &l.choice)
+	c := l.choice.Candidate()
+	if c == nil {
+		if l.choice.Full {
 			l.block(ctx, q, now)
 			return false
 		}
 		l.pop(q)
-		l.refuse(ctx, it, l.result.Decision(route, l.tally.load, &in))
+		l.refuse(ctx, it, l.choice.Decision(l.tally.load))
 		return true
 	}
-	l.sequence[q.route]++
-	c := &route.Candidates()[l.result.Choice]
-	pool := &t.Pools()[c.Pool]
-	a := &wire.Attempt{N: it.asg.Progress.Attempts + 1, Pool: pool.Name, Provider: pool.Provider, Model: c.Model, Region: pool.Region,
-		Strategy: route.Strategy(), Price: c.Price, Doubtful: l.doubts(c, it, now), Decision: l.result.Decision(route, l.tally.load, &in)}
-	it.course.Record(a.Decision, a)
+	l.sequence[l.choice.Route.Name()]++
+	a := it.course.Attempt(it.asg.Progress.Attempts+1, t, l.tally.load, &l.choice)
+	a.Doubtful = l.doubts(c, it, now)
 	future, err := l.d.publish(it, a)
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)

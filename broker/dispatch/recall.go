@@ -113,7 +113,7 @@ func (d *Dispatcher) recallJob(ctx context.Context, work jetstream.Stream, m *je
 		return false // the pool's worker says so, and drops it
 	}
 	if !trouble {
-		if !r.roomElsewhere(d.cfg.Subjects, asg.Meta.Route) {
+		if !r.roomElsewhere(d.cfg.Subjects, routeOf(&asg)) {
 			return false
 		}
 		if name := r.s.Table.Pools()[r.pool].Name; !slices.Contains(asg.Progress.Tried, name) {
@@ -132,6 +132,14 @@ func (d *Dispatcher) recallJob(ctx context.Context, work jetstream.Stream, m *je
 		d.cfg.Logger.Debug("work message stays beside the job's copy; one of their claims is refused", "job", asg.Meta.ID, "err", err)
 	}
 	return true
+}
+
+// routeOf is the route that decided about a work message.
+func routeOf(a *wire.Assignment) string {
+	if a.Attempt != nil && a.Attempt.Decision != nil {
+		return a.Attempt.Decision.Route
+	}
+	return a.Meta.Route
 }
 
 // roomElsewhere reports whether another candidate of the route has a free slot

@@ -49,12 +49,7 @@ func (l *loop) observe() {
 
 // input is what a decision about a job sees beside the loads.
 func (l *loop) input(route string, it *item, now time.Time) router.Input {
-	seq, ok := l.sequence[route]
-	if !ok { // routers that run side by side start at different places
-		seq = uint64(l.random.Uint32())
-		l.sequence[route] = seq
-	}
-	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(), Sequence: seq, Random: l.random.Uint64(),
+	in := router.Input{Meta: &it.asg.Meta, Progress: &it.asg.Progress, Now: now.UnixNano(), Sequence: l.turn(route), Random: l.random.Uint64(),
 		Tier: (*l.d.tiers.Load())[it.asg.Meta.Tenant], Needs: router.Capability(it.asg.Meta.Needs)}
 	if l.tally.facts != nil {
 		in.Stats = l.tally.facts.Stats
@@ -63,15 +58,22 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 	return in
 }
 
-// blockOne notes that a queue cannot go on, and why: l.result says so.
-func (l *loop) blockOne(ctx context.Context, q *queue, now time.Time) {
-	q.blocked, q.full, q.until = true, false, l.result.Until
-	for i := range l.result.Candidates {
-		q.full = q.full || l.result.Candidates[i].Excluded == router.Full
+// turn is a route's decision counter.
+func (l *loop) turn(route string) uint64 {
+	seq, ok := l.sequence[route]
+	if !ok { // routers that run side by side start at different places
+		seq = uint64(l.random.Uint32())
+		l.sequence[route] = seq
 	}
+	return seq
+}
+
+// blockOne notes that a queue cannot go on, and why: l.choice says so.
+func (l *loop) blockOne(ctx context.Context, q *queue, now time.Time) {
+	q.blocked, q.full, q.until = true, l.choice.Crowded, l.choice.Until
 	at := now.UnixNano()
 	switch {
-	case q.full || q.until-at < int64(asideFrom):
+	case q.full || l.choice.Opens == 0 || q.until-at < int64(asideFrom):
 		q.since = 0
 	case q.since == 0:
 		q.since = at

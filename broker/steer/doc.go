@@ -1,8 +1,10 @@
 // Package steer says where a job goes beside the router's own choice: which
 // route decides, under which conditions, and who said so.
 //
-//	Plan (immutable: rules) ──┐
-//	job, tier, time         ──┴─▶ Course ─▶ router.Decide on the course's route
+//	Plan (immutable: rules, fallback chains) ──┐
+//	job, tier, time                          ──┴─▶ Course
+//	Course, loads ─▶ Decide: the router on the course's route, then on the
+//	                 steps of its fallback chain ─▶ Choice
 //
 // The dispatcher takes a job's course when it gets the job in its hands, and
 // again when the plan or the pools change; `sluice route explain` takes it in

@@ -11,6 +11,8 @@ import (
 // Config is what a Plan is made of.
 type Config struct {
 	Rules *rules.Set // nil: none
+	// Fallbacks are the chains by route; they are not to be changed any more.
+	Fallbacks map[string][]Step
 }
 
 // Plan is how jobs are steered. Make one with New; it is immutable. A nil
@@ -25,6 +27,7 @@ func New(c Config) *Plan { return &Plan{cfg: c} }
 // Course is where a job goes, and who said so.
 type Course struct {
 	Route           string // that decides
+	Base            string // whose fallback chain counts
 	Require, Prefer []router.Label
 	MaxAttempts     int // 0: as the worker is configured
 	Rules, Failed   []string
@@ -34,13 +37,13 @@ type Course struct {
 // into its Meta. attempt is the one to be made, from 1.
 func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, now time.Time) Course {
 	if p == nil {
-		return Course{Route: m.Route}
+		return Course{Route: m.Route, Base: m.Route}
 	}
 	out := p.cfg.Rules.Match(&rules.Facts{Meta: m, Tier: tier, Attempt: attempt, Now: now})
-	c := Course{Route: m.Route, Require: out.Require, Prefer: out.Prefer, MaxAttempts: out.MaxAttempts, Rules: out.Rules, Failed: out.Failed}
+	c := Course{Route: m.Route, Base: m.Route, Require: out.Require, Prefer: out.Prefer, MaxAttempts: out.MaxAttempts, Rules: out.Rules, Failed: out.Failed}
 	if out.Route != "" {
 		if _, ok := t.Route(out.Route); ok {
-			c.Route = out.Route
+			c.Route, c.Base = out.Route, out.Route
 		} else { // I2
 			c.Failed = append(c.Failed, out.Router)
 		}
@@ -61,11 +64,26 @@ func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, no
 // Input adds to a decision's input what the course asks of it.
 func (c *Course) Input(in *router.Input) { in.Require, in.Prefer = c.Require, c.Prefer }
 
-// Record adds the course to a decision, and to the attempt that follows from
-// it, if there is one.
-func (c *Course) Record(d *wire.Decision, a *wire.Attempt) {
-	d.Rules, d.Failed = c.Rules, c.Failed
-	if a != nil {
-		a.MaxAttempts = c.MaxAttempts
+// Attempt is attempt n of the job, as a choice that found a candidate says, with
+// the decision that it records.
+func (c *Course) Attempt(n int, t *router.Table, load []router.Load, ch *Choice) *wire.Attempt {
+	cand := ch.Candidate()
+	pool := &t.Pools()[cand.Pool]
+	d := ch.Decision(load)
+	c.note(d, ch)
+	return &wire.Attempt{N: n, Pool: pool.Name, Provider: pool.Provider, Model: cand.Model, Region: pool.Region, Strategy: ch.Route.Strategy(),
+		Price: cand.Price, MaxAttempts: c.MaxAttempts, MaxTokens: ch.MaxTokens, Decision: d}
+}
+
+// note adds the course to what is recorded of a choice.
+func (c *Course) note(d *wire.Decision, ch *Choice) {
+	d.Rules, d.Failed, d.Left, d.Next = c.Rules, c.Failed, ch.Left, ch.Next
+}
+
+// chain is the fallback chain of a course.
+func (p *Plan) chain(c *Course) []Step {
+	if p == nil {
+		return nil
 	}
+	return p.cfg.Fallbacks[c.Base]
 }

@@ -311,6 +311,8 @@ func (s *scanner) decision(d *Decision) error {
 			return integer(s, &d.Fallback)
 		case "fl":
 			return integer(s, &d.Left)
+		case "fx":
+			return s.boolean(&d.Next)
 		case "c":
 			if d.Candidates != nil {
 				return errSlow

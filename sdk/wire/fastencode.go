@@ -248,6 +248,9 @@ func (o *objectWriter) decision(d *Decision) {
 	o.optText("va", d.Variant)
 	o.optInt("fb", int64(d.Fallback))
 	o.optInt("fl", int64(d.Left))
+	if d.Next {
+		o.key("fx").truth(true)
+	}
 	o.close()
 }
 

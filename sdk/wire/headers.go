@@ -43,6 +43,13 @@ const (
 	HeaderAssignment = "Sluice-Assignment" // JSON of [Assignment], on work, requeue and dead
 )
 
+// Headers of an administrator's request to explain a job: who would submit it,
+// and how urgent it would be.
+const (
+	HeaderTenant = "Sluice-Tenant"
+	HeaderClass  = "Sluice-Class"
+)
+
 // JetStream's own headers that Sluice's parts set.
 const (
 	HeaderMsgID        = "Nats-Msg-Id"

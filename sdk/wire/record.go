@@ -99,9 +99,11 @@ type Decision struct {
 	Experiment string `json:"ex,omitempty"`
 	Variant    string `json:"va,omitempty"`
 	// Fallback is the step of the fallback chain that was taken, from 1; 0:
-	// none. Left is how many more steps lead to an attempt.
-	Fallback int `json:"fb,omitempty"`
-	Left     int `json:"fl,omitempty"`
+	// none. Left is how many more steps lead to an attempt, and Next says that
+	// the first of them may do so at once.
+	Fallback int  `json:"fb,omitempty"`
+	Left     int  `json:"fl,omitempty"`
+	Next     bool `json:"fx,omitempty"`
 }
 
 // Candidate is a (pool, upstream model) pair as a decision saw it.

@@ -93,7 +93,7 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 		defer stop()
 	}
 	chunks := &chunker{a: a, n: at.N}
-	c := engine.Call{Meta: &a.asg.Meta, Body: a.body, Model: at.Model, Attempt: at.N}
+	c := engine.Call{Meta: &a.asg.Meta, Body: a.capped(), Model: at.Model, Attempt: at.N}
 	if a.asg.Meta.Stream {
 		c.Emit = chunks.emit
 	}
@@ -288,7 +288,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || entry.Progress.Failures() >= cmp.Or(at.MaxAttempts, a.cfg.MaxAttempts) && at.Status != wire.Interrupted && !at.Excused():
+	case entry.Progress.Cuts > a.cfg.MaxCuts || a.spent(&entry.Progress, at) && !falls(at):
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n
@@ -296,6 +296,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 	if at.Status == wire.Failed && !slices.Contains(entry.Progress.Tried, at.Pool) {
 		rec.Entry.Progress.Tried = append(slices.Clone(entry.Progress.Tried), at.Pool)
 	}
+	a.fallBack(&rec.Entry.Progress, at)
 	until := now.Add(a.backoff(&rec.Entry, at, after))
 	if d := entry.Meta.Deadline; d != 0 && until.UnixNano() >= d {
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
@@ -305,8 +306,37 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 	return next{rec: rec, again: until}
 }
 
+// spent reports whether the job has had its attempts with this one.
+func (a *attempt) spent(p *wire.Progress, at *wire.Attempt) bool {
+	return p.Failures() >= cmp.Or(at.MaxAttempts, a.cfg.MaxAttempts) && at.Status != wire.Interrupted && !at.Excused()
+}
+
+// falls reports whether the fallback chain goes on behind the attempt.
+func falls(at *wire.Attempt) bool { return at.Decision != nil && at.Decision.Left > 0 }
+
+// fallBack notes how far failures have led down the fallback chain: to the
+// step that has failed, or behind it where the job has had its attempts.
+func (a *attempt) fallBack(p *wire.Progress, at *wire.Attempt) {
+	if at.Status != wire.Failed || at.Decision == nil {
+		return
+	}
+	p.Steps = max(p.Steps, at.Decision.Fallback)
+	if a.spent(p, at) && falls(at) {
+		p.Steps, p.Tried = at.Decision.Fallback+1, nil
+	}
+}
+
+// capped is the job's body, with the output that a fallback allows.
+func (a *attempt) capped() []byte {
+	at := a.asg.Attempt
+	if at.MaxTokens == 0 {
+		return a.body
+	}
+	return wire.CapTokens(a.body, a.asg.Meta.Endpoint, at.MaxTokens, at.Provider == "openai" || at.Provider == "azure")
+}
+
 // backoff is nothing while the decision knew another candidate that could have
-// taken the job, or the attempt was interrupted. Else it is exponential with
+// taken the job, or a step to fall back to, or the attempt was interrupted. Else it is exponential with
 // full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
 // Blog, 2015), and not below after, which is what the provider asked for.
 func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, after time.Duration) time.Duration {
@@ -314,6 +344,9 @@ func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, after time.Duration) 
 		return 0
 	}
 	if at.Decision != nil {
+		if at.Decision.Next {
+			return 0
+		}
 		for _, c := range at.Decision.Candidates {
 			if c.Excluded == "" && !slices.Contains(e.Progress.Tried, c.Pool) {
 				return 0

@@ -23,7 +23,18 @@ func buildPlan(cfg *config.Config) (*steer.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return steer.New(steer.Config{Rules: set}), nil
+	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg)}), nil
+}
+
+// fallbacks are the routes' chains.
+func fallbacks(cfg *config.Config) map[string][]steer.Step {
+	out := map[string][]steer.Step{}
+	for _, r := range cfg.Routes {
+		for _, f := range r.Fallback {
+			out[r.Model] = append(out[r.Model], steer.Step{Route: f.Route, MaxTokens: f.MaxTokens, Wait: f.Wait})
+		}
+	}
+	return out
 }
 
 // labels are the router's for the configuration's, by name.

@@ -150,6 +150,16 @@ type Route struct {
 	// Require are labels that a candidate's pool must carry.
 	Require map[string]string `yaml:"require,omitempty"`
 	Params  Params            `yaml:"params,omitempty"`
+	// Fallback is what to do instead, in this order, when every candidate is
+	// unavailable or has failed the job; up to MaxFallback steps.
+	Fallback []Fallback `yaml:"fallback,omitempty"`
+}
+
+// Fallback is one step: a wait, or another route, a shorter output, or both.
+type Fallback struct {
+	Route     string        `yaml:"route,omitempty"`      // a configured one; default: the route itself
+	MaxTokens int64         `yaml:"max_tokens,omitempty"` // most output tokens; 0: as the job says
+	Wait      time.Duration `yaml:"wait,omitempty"`       // later steps count once the job has waited so long; 1ms to 366 days
 }
 
 // Params tune a route's strategy; 0 is the strategy's own default.

@@ -13,6 +13,8 @@ const (
 	MaxPools  = 1_000 // and of candidates of a route
 	MaxRoutes = 10_000
 	MaxRules  = 1_000
+
+	MaxFallback = 16 // steps of a route's chain
 )
 
 // Defaults that other parts of the configuration refer to.
@@ -71,6 +73,7 @@ func (d *decoder) complete(c *Config, src Sources, added Added) {
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		r.Candidates = bounded(d, at("routes", i)+".candidates", r.Candidates, MaxPools)
+		r.Fallback = bounded(d, at("routes", i)+".fallback", r.Fallback, MaxFallback)
 	}
 	if !d.given("pools") {
 		c.Pools = append(simulatedPools(), providerPools(src)...)

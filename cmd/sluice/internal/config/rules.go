@@ -61,6 +61,25 @@ func (v *validator) routeName(key, name string) {
 	}
 }
 
+// fallback checks a route's fallback chain.
+func (v *validator) fallback(key string, r *Route) {
+	for i := range r.Fallback {
+		s, key := &r.Fallback[i], at(key, i)
+		switch {
+		case s.Wait != 0 && (s.Route != "" || s.MaxTokens != 0):
+			v.bad(key, "", "must be a wait, or a route and max_tokens: a wait is a step of its own")
+		case s.Wait != 0:
+			v.duration(key+".wait", s.Wait, time.Millisecond, 366*day)
+		case s.MaxTokens == 0 && (s.Route == "" || s.Route == r.Model):
+			v.bad(key, "", "must be one of wait, another route, or max_tokens")
+		}
+		if s.Route != "" {
+			v.routeName(key+".route", s.Route)
+		}
+		v.number(key+".max_tokens", s.MaxTokens, 0, wire.MaxTokens)
+	}
+}
+
 // maxNames bounds the names that a fault lists.
 const maxNames = 20
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,42 @@ func TestRules(t *testing.T) {
 	again, err := loadRules(t, text)
 	if err != nil || again.Rules[0].When != r.When || again.Rules[0].Then.Deadline != 2*time.Minute {
 		t.Errorf("what is printed does not load: %v\n%s", err, text)
+	}
+}
+
+const falling = `
+pools:
+  - {name: a, adapter: simulated, models: {m: {}}}
+routes:
+  - model: chat
+    candidates: [{pool: a}]
+    fallback:
+      - {max_tokens: 256}
+      - {wait: 30s}
+      - {route: small, max_tokens: 100}
+      - {route: tiny}
+  - {model: small, candidates: [{pool: a}]}
+  - {model: tiny, candidates: [{pool: a}], fallback: [{wait: 1h}]}
+`
+
+func TestFallback(t *testing.T) {
+	c, err := loadRules(t, falling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Fallback{{MaxTokens: 256}, {Wait: 30 * time.Second}, {Route: "small", MaxTokens: 100}, {Route: "tiny"}}
+	if !slices.Equal(c.Routes[0].Fallback, want) || len(c.Routes[1].Fallback) != 0 {
+		t.Errorf("got %+v", c.Routes)
+	}
+	_, err = loadRules(t, strings.NewReplacer("max_tokens: 256", "max_tokens: -1", "wait: 30s", "wait: 30s, route: small", "route: small, max", "route: smal, max",
+		"{route: tiny}", "{route: chat}", "wait: 1h", "wait: 9000d").Replace(falling))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, key := range []string{"routes[0].fallback[0].max_tokens", "routes[0].fallback[1]:", "routes[0].fallback[2].route", "routes[0].fallback[3]:", "routes[2].fallback[0].wait"} {
+		if !strings.Contains(err.Error(), key) {
+			t.Errorf("%s is not in\n%v", key, err)
+		}
 	}
 }
 

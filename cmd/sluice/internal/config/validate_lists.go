@@ -174,6 +174,7 @@ func (v *validator) routes() {
 		}
 		v.candidates(key+".candidates", r.Candidates)
 		v.params(key, &r)
+		v.fallback(key+".fallback", &r)
 	}
 }
 
