@@ -128,6 +128,9 @@ type Label struct {
 	Value string `json:"value"`
 }
 
+// String is the label as name=value.
+func (l Label) String() string { return l.Name + "=" + l.Value }
+
 // Params tune a strategy. The zero value means the defaults.
 type Params struct {
 	// Percentile of the latency strategy: 50, 90, 95 or 99. Defaults to 90.

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,11 +95,6 @@ func (s *Service) routes(context.Context, adminRequest) (any, error) {
 // client would publish it, headers included.
 func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 	now := time.Now()
-	tenant, class := cmp.Or(m.Header.Get(wire.HeaderTenant), "default"), cmp.Or(m.Header.Get(wire.HeaderClass), string(wire.Standard))
-	job, perr := wire.ParseJob(tenant, wire.Class(class), m.Header, m.Data, 1, now)
-	if perr != nil {
-		return adminFailure(perr.Code, perr.Message)
-	}
 	t := s.cfg.Table()
 	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
 	if err != nil {
@@ -123,11 +117,11 @@ func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
 			stats = facts.Stats
 		}
 	}
-	tier := ""
+	tier := func(string) string { return "" }
 	if s.cfg.Tier != nil {
-		tier = s.cfg.Tier(tenant)
+		tier = s.cfg.Tier
 	}
-	e, err := s.plan().Explain(t, load, stats, &job.Meta, tier, now)
+	e, err := s.plan().ExplainMessage(t, load, stats, m.Header, m.Data, tier, now)
 	var fault *wire.Error
 	if errors.As(err, &fault) {
 		return adminFailure(fault.Code, fault.Message)

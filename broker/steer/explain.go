@@ -31,6 +31,8 @@ type Explanation struct {
 	// when the clock alone helps; RFC 3339, empty if that is not known.
 	Waits bool   `json:"waits,omitempty"`
 	Until string `json:"until,omitempty"`
+	// Later are the steps of the fallback chain that were not come to.
+	Later []string `json:"later,omitempty"`
 }
 
 // Tried is one decision of an explanation.
@@ -39,8 +41,29 @@ type Tried struct {
 	Decision *wire.Decision `json:"decision"`
 }
 
+// ExplainMessage is Explain for a message as a client would publish it, with
+// the headers of an explain request. An error is a *wire.Error.
+func (p *Plan) ExplainMessage(t *router.Table, load []router.Load, stats []router.Stats, header map[string][]string, body []byte, tier func(tenant string) string, now time.Time) (*Explanation, error) {
+	get := func(name, def string) string {
+		if v := header[name]; len(v) > 0 {
+			return v[0]
+		}
+		return def
+	}
+	tenant := get(wire.HeaderTenant, "default")
+	waited, err := time.ParseDuration(get(wire.HeaderWaited, "0s"))
+	if err != nil || waited < 0 {
+		return nil, wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWaited, "the header %s must be a duration such as 90s", wire.HeaderWaited)
+	}
+	job, fault := wire.ParseJob(tenant, wire.Class(get(wire.HeaderClass, string(wire.Standard))), header, body, 1, now.Add(-waited))
+	if fault != nil {
+		return nil, fault
+	}
+	return p.Explain(t, load, stats, &job.Meta, tier(tenant), now)
+}
+
 // Explain says what would become of a job now; its Meta is not changed. An
-// error says that its route does not exist.
+// error, a *wire.Error, says that its route does not exist.
 func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats, job *wire.Meta, tier string, now time.Time) (*Explanation, error) {
 	m := *job
 	c := p.Steer(t, &m, tier, 1, now)
@@ -64,6 +87,13 @@ func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats
 	c.note(e.Decision, &ch)
 	if ch.Candidate() == nil {
 		e.Waits, e.Until = ch.Full, stamp(ch.Until)
+	}
+	last := 0
+	if n := len(e.Tries); n > 0 {
+		last = e.Tries[n-1].Decision.Fallback
+	}
+	for _, s := range steps[last:] {
+		e.Later = append(e.Later, s.String())
 	}
 	return e, nil
 }

@@ -44,10 +44,11 @@ const (
 )
 
 // Headers of an administrator's request to explain a job: who would submit it,
-// and how urgent it would be.
+// how urgent it would be, and how long it would have waited (a duration).
 const (
 	HeaderTenant = "Sluice-Tenant"
 	HeaderClass  = "Sluice-Class"
+	HeaderWaited = "Sluice-Waited"
 )
 
 // JetStream's own headers that Sluice's parts set.

@@ -26,6 +26,16 @@ func buildPlan(cfg *config.Config) (*steer.Plan, error) {
 	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg)}), nil
 }
 
+// Steering makes the table and the plan that decide about jobs.
+func Steering(cfg *config.Config) (*router.Table, *steer.Plan, error) {
+	t, err := buildTable(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := buildPlan(cfg)
+	return t, p, err
+}
+
 // fallbacks are the routes' chains.
 func fallbacks(cfg *config.Config) map[string][]steer.Step {
 	out := map[string][]steer.Step{}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluicehq/sluice/broker/rules"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -31,6 +32,9 @@ type Deps struct {
 	Strategies, Adapters []string
 	// ProviderOf names the provider behind a base URL, as in [config.Sources].
 	ProviderOf func(baseURL string) string
+	// Steering is what routes jobs by a configuration; nil: route explain needs
+	// a broker.
+	Steering func(*config.Config) (*router.Table, *steer.Plan, error)
 	// FindEngine says where the embedded ClickHouse engine's library is, or
 	// why it is not there; nil: doctor does not look.
 	FindEngine func() (path string, err error)

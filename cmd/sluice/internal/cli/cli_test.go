@@ -103,14 +103,14 @@ func TestAdminEdge(t *testing.T) {
 		"jobs":        `{"error":{"code":"internal_error","message":"the disk\u0007 is full"}}`,
 		"dead.list":   `{}`,
 		"dead.show":   `{"dead":{"job_id":"a","history":null}}`,
-		"explain":     `{"decision":{"r":"chat","sg":"s","c":[{"p":"a","m":"b","x":"draining"}]}}`,
+		"explain":     `{"tries":[{"decision":{"r":"chat","sg":"s","c":[{"p":"a","m":"b","x":"draining"}]}}],"decision":{"r":"chat"},"waits":true}`,
 		"health":      `{"error":{"code":"unavailable","message":"no quorum"}}`,
 		"dead.requeu": `{}`,
 	})
 	wants(t, tm.ok("pool", "list"), "p·[31m (draining)", "m?")
 	wants(t, tm.ok("dead", "list"), "JOB")
 	wants(t, tm.ok("dead", "show", "a"), "job         a")
-	wants(t, tm.ok("route", "explain"), "route chat, s: none", "draining")
+	wants(t, tm.ok("route", "explain"), "route chat, s: none", "draining", "the job would wait")
 	for line, want := range map[string]string{
 		"route list":     "is not understood",
 		"job list":       "internal_error: the disk· is full",

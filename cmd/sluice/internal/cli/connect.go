@@ -160,21 +160,24 @@ func (g *globals) connectAdmin(c *config.Config) (*admin, error) {
 
 func (a *admin) close() { a.nc.Close() }
 
-// ask sends one administrative request; answer may be nil.
+// ask sends one administrative request, which becomes JSON unless it is a
+// message; answer may be nil.
 func (a *admin) ask(ctx context.Context, op string, request, answer any) error {
-	body := []byte("{}")
-	if raw, ok := request.([]byte); ok {
-		body = raw
-	} else if request != nil {
-		b, err := json.Marshal(request)
-		if err != nil {
-			return err
+	msg, ok := request.(*nats.Msg)
+	if !ok {
+		msg = &nats.Msg{Data: []byte("{}")}
+		if request != nil {
+			b, err := json.Marshal(request)
+			if err != nil {
+				return err
+			}
+			msg.Data = b
 		}
-		body = b
 	}
+	msg.Subject = a.subjects.Admin(op)
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	m, err := a.nc.RequestWithContext(ctx, a.subjects.Admin(op), body)
+	m, err := a.nc.RequestMsgWithContext(ctx, msg)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return failed(err, hintFor(wire.CodeUnavailable), "NATS is there, but no Sluice router answers on %s", a.subjects.Admin(op))

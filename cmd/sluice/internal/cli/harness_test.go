@@ -16,8 +16,10 @@ import (
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/analytics/store/storetest"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -38,6 +40,8 @@ type terminal struct {
 	t   *testing.T
 	env []string
 	in  string
+
+	steering func(*config.Config) (*router.Table, *steer.Plan, error)
 }
 
 // outcome is what one command did.
@@ -57,7 +61,7 @@ func (tm *terminal) run(args ...string) outcome {
 func (tm *terminal) runContext(ctx context.Context, args ...string) outcome {
 	tm.t.Helper()
 	var out, errOut bytes.Buffer
-	code := Run(ctx, Deps{Environ: tm.env, In: strings.NewReader(tm.in), Out: &out, Err: &errOut}, args)
+	code := Run(ctx, Deps{Steering: tm.steering, Environ: tm.env, In: strings.NewReader(tm.in), Out: &out, Err: &errOut}, args)
 	return outcome{code, out.String(), errOut.String()}
 }
 
@@ -116,6 +120,11 @@ routes:
   - {model: slow, candidates: [{pool: slow}]}
   - {model: bad, strategy: round_robin, candidates: [{pool: bad}]}
   - {model: worse, candidates: [{pool: worse}]}
+  - {model: soft, candidates: [{pool: slow, weight: 0}, {pool: free, context: 10}], fallback: [{wait: 1ms}, {route: chat, max_tokens: 5}]}
+rules:
+  - {name: vip, when: 'labels[?"vip"].orValue("") == "yes"', then: {class: interactive, prefer: {fast: "yes"}, max_attempts: 9}, continue: true}
+  - {name: eu, when: 'region == "eu" || tenant == "europe"', then: {route: unknown-cost, deadline: 1h}}
+  - {name: broken, when: 'labels.must == "be there"', then: {route: slow}}
 workers: {max_attempts: 2, retry_backoff: 1ms, drain: 1ms}
 `
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
-	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/spf13/cobra"
@@ -171,101 +169,6 @@ func (g *globals) askOnce(cmd *cobra.Command, op string, request, answer any) er
 	}
 	defer a.close()
 	return a.ask(cmd.Context(), op, request, answer)
-}
-
-type routesAnswer struct {
-	Routes []struct {
-		Model      string `json:"model"`
-		Strategy   string `json:"strategy"`
-		Candidates []struct {
-			Pool   string `json:"pool"`
-			Model  string `json:"model"`
-			Weight int    `json:"weight"`
-		} `json:"candidates"`
-	} `json:"routes"`
-}
-
-func (g *globals) routeCommand() *cobra.Command {
-	var file string
-	explain := &cobra.Command{
-		Use:   "explain [model]",
-		Short: "Show what the router would choose now, and why; nothing is run",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usage("", "one model is taken")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return g.explainRoute(cmd, file, args) },
-	}
-	explain.Flags().StringVar(&file, "file", "", "JSON request to decide about; - for standard input")
-	return group("route", "Look at routes, and ask what the router would do", &cobra.Command{
-		Use: "list", Short: "List routes with their candidates", Args: exactly(0, "no arguments"),
-		Long: "List routes with their candidates.\n\nStrategies:\n" + strategies(),
-		RunE: g.listRoutes,
-	}, explain)
-}
-
-// strategies documents every strategy, from the router itself.
-func strategies() string {
-	var b strings.Builder
-	for _, s := range router.Strategies() {
-		fmt.Fprintf(&b, "  %-22s %s\n", s.Name, s.Summary)
-		if s.Weights != "" {
-			fmt.Fprintf(&b, "  %-22s weight: %s\n", "", s.Weights)
-		}
-		if len(s.Params) > 0 {
-			fmt.Fprintf(&b, "  %-22s params: %s\n", "", strings.Join(s.Params, ", "))
-		}
-	}
-	return b.String()
-}
-
-func (g *globals) listRoutes(cmd *cobra.Command, _ []string) error {
-	var answer routesAnswer
-	if err := g.askOnce(cmd, "routes", nil, &answer); err != nil {
-		return err
-	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), answer)
-	}
-	t := newTable("MODEL", "STRATEGY", "POOL", "UPSTREAM", ">WEIGHT")
-	for _, r := range answer.Routes {
-		model, strategy := r.Model, r.Strategy
-		for _, c := range r.Candidates {
-			t.row(model, strategy, c.Pool, c.Model, strconv.Itoa(c.Weight))
-			model, strategy = "", ""
-		}
-	}
-	return t.print(cmd.OutOrStdout())
-}
-
-func (g *globals) explainRoute(cmd *cobra.Command, file string, args []string) error {
-	f := submitFlags{endpoint: string(wire.ChatCompletions), model: config.DefaultRoute}
-	if len(args) == 1 {
-		f.model = args[0]
-	}
-	body, err := f.prompt("explain")
-	if file != "" {
-		if body, err = readFile(cmd, file); err != nil {
-			return err
-		}
-		f.model = firstOf(append(args, "")...)
-		body, err = f.request(body)
-	}
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Decision wire.Decision `json:"decision"`
-	}
-	if err := g.askOnce(cmd, "explain", body, &answer); err != nil {
-		return err
-	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), answer)
-	}
-	return printDecision(cmd.OutOrStdout(), &answer.Decision, "")
 }
 
 // readFile reads a file, or standard input for "-".

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -81,7 +82,17 @@ func printDecision(w io.Writer, d *wire.Decision, indent string) error {
 	if d.Pool != "" {
 		chosen = d.Pool + "/" + d.Model
 	}
-	if _, err := fmt.Fprintf(w, "%sroute %s, %s: %s\n", indent, clean(d.Route), clean(d.Strategy), clean(chosen)); err != nil {
+	line := fmt.Sprintf("route %s, %s: %s", d.Route, d.Strategy, chosen)
+	if d.Fallback > 0 && indent != "" {
+		line += fmt.Sprintf(", by fallback %d", d.Fallback)
+	}
+	if len(d.Rules) > 0 {
+		line += "; rules " + strings.Join(d.Rules, ", ")
+	}
+	if len(d.Failed) > 0 && indent != "" {
+		line += "; rules that failed: " + strings.Join(d.Failed, ", ")
+	}
+	if _, err := fmt.Fprintf(w, "%s%s\n", indent, clean(line)); err != nil {
 		return err
 	}
 	t := newTable(indent, "POOL", "MODEL", ">WEIGHT", ">DEPTH", ">SCORE", "EXCLUDED")
