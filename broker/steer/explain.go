@@ -21,8 +21,8 @@ type Explanation struct {
 	Prefer      []router.Label `json:"prefer,omitempty"`
 	Rules       []string       `json:"rules"`        // that match
 	Failed      []string       `json:"rules_failed"` // that cannot be evaluated
-	// Tries are the decisions, down the fallback chain, in order.
-	Tries []Tried `json:"tries"`
+	// Decisions are the decisions, down the fallback chain, in order.
+	Decisions []Tried `json:"decisions"`
 	// Decision is what the ledger would record: the one that chose or, if none
 	// did, the first.
 	Decision  *wire.Decision `json:"decision"`
@@ -73,14 +73,14 @@ func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats
 	in := router.Input{Meta: &m, Progress: &wire.Progress{}, Now: now.UnixNano(), Tier: tier, Needs: router.Capability(m.Needs), Stats: stats}
 	c.Input(&in)
 	e := &Explanation{Tenant: m.Tenant, Route: m.Route, Class: m.Class, AskedClass: m.AskedClass, MaxAttempts: c.MaxAttempts, Deadline: stamp(m.Deadline),
-		Require: c.Require, Prefer: c.Prefer, Rules: append([]string{}, c.Rules...), Failed: append([]string{}, c.Failed...), Tries: []Tried{}}
+		Require: c.Require, Prefer: c.Prefer, Rules: append([]string{}, c.Rules...), Failed: append([]string{}, c.Failed...), Decisions: []Tried{}}
 	steps := p.chain(&c)
 	ch := Choice{Each: func(y *Try) {
 		tried := Tried{Decision: y.Decision(load)}
 		if y.Step > 0 {
 			tried.Step = steps[y.Step-1].String()
 		}
-		e.Tries = append(e.Tries, tried)
+		e.Decisions = append(e.Decisions, tried)
 	}}
 	p.Decide(t, load, &c, in, func(string) uint64 { return 0 }, &ch)
 	e.Decision, e.MaxTokens = ch.Decision(load), ch.MaxTokens
@@ -89,8 +89,8 @@ func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats
 		e.Waits, e.Until = ch.Full, stamp(ch.Until)
 	}
 	last := 0
-	if n := len(e.Tries); n > 0 {
-		last = e.Tries[n-1].Decision.Fallback
+	if n := len(e.Decisions); n > 0 {
+		last = e.Decisions[n-1].Decision.Fallback
 	}
 	for _, s := range steps[last:] {
 		e.Later = append(e.Later, s.String())

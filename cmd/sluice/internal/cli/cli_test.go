@@ -103,7 +103,7 @@ func TestAdminEdge(t *testing.T) {
 		"jobs":        `{"error":{"code":"internal_error","message":"the disk\u0007 is full"}}`,
 		"dead.list":   `{}`,
 		"dead.show":   `{"dead":{"job_id":"a","history":null}}`,
-		"explain":     `{"tries":[{"decision":{"r":"chat","sg":"s","c":[{"p":"a","m":"b","x":"draining"}]}}],"decision":{"r":"chat"},"waits":true}`,
+		"explain":     `{"decisions":[{"decision":{"r":"chat","sg":"s","c":[{"p":"a","m":"b","x":"draining"}]}}],"decision":{"r":"chat"},"waits":true}`,
 		"health":      `{"error":{"code":"unavailable","message":"no quorum"}}`,
 		"dead.requeu": `{}`,
 	})

@@ -165,7 +165,7 @@ func printExplained(w io.Writer, e *explained) error {
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err
 	}
-	for _, t := range e.Tries {
+	for _, t := range e.Decisions {
 		head := ""
 		if t.Step != "" {
 			head = fmt.Sprintf("\nfallback %d, %s:\n", t.Decision.Fallback, clean(t.Step))

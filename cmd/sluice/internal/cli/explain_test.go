@@ -26,7 +26,7 @@ func TestExplain(t *testing.T) {
 		check func(e *explained) bool
 	}{
 		{"plain", []string{"chat"}, []string{"job of default for chat, class standard", "rules that failed: broken", "route chat, least_connections: good/m", "chosen: good/m of route chat"},
-			func(e *explained) bool { return e.Decision.Pool == "good" && len(e.Tries) == 1 && e.Rules != nil }},
+			func(e *explained) bool { return e.Decision.Pool == "good" && len(e.Decisions) == 1 && e.Rules != nil }},
 		{"rules", []string{"chat", "--label", "vip=yes", "--region", "eu"},
 			[]string{"class interactive (asked for: standard), deadline ", ", at most 9 attempts", "rules that match: vip, eu", "labels preferred: fast=yes", "chosen: free/x of route unknown-cost"},
 			func(e *explained) bool {
@@ -35,7 +35,7 @@ func TestExplain(t *testing.T) {
 		{"tenant", []string{"chat", "--tenant", "europe", "--class", "batch"}, []string{"job of europe for chat, class batch", "rules that match: eu"},
 			func(e *explained) bool { return e.Tenant == "europe" && e.Class == "batch" }},
 		{"fallback", []string{"--job", request, "--waited", "1m"}, []string{"zero_weight", "context_too_long", "fallback 2, route chat, at most 5 tokens:", "chosen: good/m of route chat, by fallback 2, at most 5 tokens"},
-			func(e *explained) bool { return len(e.Tries) == 2 && e.MaxTokens == 5 && e.Decision.Fallback == 2 }},
+			func(e *explained) bool { return len(e.Decisions) == 2 && e.MaxTokens == 5 && e.Decision.Fallback == 2 }},
 	} {
 		var live, offline explained
 		wants(t, tm.ok(append([]string{"route", "explain"}, c.args...)...), c.says...)
