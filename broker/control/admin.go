@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -25,6 +26,9 @@ type adminRequest struct {
 	All    bool        `json:"all"`
 	Pool   string      `json:"pool"`
 	Spec   string      `json:"spec"` // of a pool that is to be added
+	// Schedule is a whole one to add, else the one that is meant.
+	Schedule cron.Schedule `json:"schedule"`
+	Replace  bool          `json:"replace"`
 }
 
 // adminFailure is the answer of an operation that failed.
@@ -48,6 +52,8 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
 		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
+		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
+		"schedule.pause": s.pauseSchedule, "schedule.remove": s.removeSchedule,
 	}
 	f, ok := ops[op]
 	if !ok {

@@ -38,7 +38,7 @@ func (s *Service) listJobs(ctx context.Context, req adminRequest) (any, error) {
 		if jobs, err = s.newest(ctx, name, subject, from, req.Status); err != nil {
 			return nil, err
 		}
-		if len(jobs) >= want || from <= state.FirstSeq {
+		if len(jobs) >= want || from <= max(state.FirstSeq, 1) {
 			break
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -169,13 +170,22 @@ func (it *item) parse(s wire.Subjects) (fault *wire.Error, readable bool) {
 	if err != nil {
 		return nil, false
 	}
+	submitted := func(job wire.Job) {
+		it.asg = wire.Assignment{Meta: job.Meta, Progress: wire.Progress{ReadyAt: job.SubmittedAt}}
+	}
+	if cron.Fired(s, it.msg.Headers()) && md.Stream == s.Stream(wire.StreamSched) {
+		_, class, _ := s.SplitJobs(it.msg.Subject())
+		job, fault := cron.Job(s, it.msg.Headers(), class, it.msg.Data(), md.Seq, md.At)
+		submitted(job)
+		return fault, true
+	}
 	if it.source.lot || md.Stream == s.Stream(wire.StreamSched) {
 		it.asg, err = wire.DecodeAssignment(it.msg.Headers())
 		return nil, err == nil && it.asg.Meta.Valid()
 	}
 	tenant, class, _ := s.SplitJobs(it.msg.Subject())
 	job, fault := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Seq, md.At)
-	it.asg = wire.Assignment{Meta: job.Meta, Progress: wire.Progress{ReadyAt: job.SubmittedAt}}
+	submitted(job)
 	return fault, true
 }
 

@@ -2,7 +2,7 @@
 // creates or updates them. It holds no state.
 //
 //	JOBS    submitted jobs, the backlog        work queue, a consumer per class
-//	SCHED   delayed, retried and requeued jobs work queue with schedules
+//	SCHED   delayed, retried and requeued jobs, schedules
 //	WORK    one subject per pool, shallow      work queue, a consumer per pool
 //	LEDGER  one subject per job                limits, purged only behind the ingester
 //	CHUNKS  streamed answers                   limits, an hour

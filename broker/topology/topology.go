@@ -51,7 +51,7 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamJobs), Subjects: jobs,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
 			AllowAtomicPublish: true, Duplicates: duplicates},
-		{Name: s.Stream(wire.StreamSched), Subjects: []string{s.Requeue("*", "*"), s.Sched("*", "*")},
+		{Name: s.Stream(wire.StreamSched), Subjects: []string{s.Requeue("*", "*"), s.Sched("*", "*"), s.Cron("*", "*")},
 			Retention: jetstream.WorkQueuePolicy, AllowDirect: true, AllowMsgSchedules: true, AllowMsgTTL: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamWork), Subjects: []string{s.WorkAll()},
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true, Duplicates: duplicates},

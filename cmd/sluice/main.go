@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // schedules name time zones, and small images have none
 
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"

@@ -77,6 +77,9 @@ func (s Subjects) WorkAll() string { return s.join("work", "*") }
 // Sched holds the message that brings a delayed job back.
 func (s Subjects) Sched(tenant, job string) string { return s.join("sched", tenant, job) }
 
+// Cron holds a schedule, by tenant and name.
+func (s Subjects) Cron(tenant, name string) string { return s.join("cron", tenant, name) }
+
 // Dead holds the dead letter of a job.
 func (s Subjects) Dead(tenant, job string) string { return s.join("dead", tenant, job) }
 
@@ -114,7 +117,7 @@ const (
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,
-// cancel, replay, sched, dead or abort subject; ok is false for any other shape.
+// cancel, replay, sched, cron, dead or abort subject; ok is false for any other shape.
 func (s Subjects) SplitTenantJob(subject string) (tenant, job string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, s.prefix()+".")
 	if !ok {
