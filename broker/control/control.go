@@ -91,8 +91,11 @@ const queueGroup = "sluice"
 // subjectFault refuses a request about no job.
 const subjectFault = "the subject must end in .<tenant>.<job>, both [A-Za-z0-9_-]{1,64}"
 
-// Run answers until ctx ends, finishes the requests under way and returns.
+// Run answers until ctx ends, gives the requests under way 5 s more, and
+// returns.
 func (s *Service) Run(ctx context.Context) error {
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	sub := s.cfg.Subjects
 	handlers := map[string]func(context.Context, string, string, []byte) any{
 		sub.Status("*", "*"): s.status,
@@ -101,7 +104,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var subs []*nats.Subscription
 	for subject, h := range handlers {
 		x, err := s.cfg.JS.Conn().QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
-			s.serve(ctx, m, func(ctx context.Context) any {
+			s.serve(ctx, work, m, func(ctx context.Context) any {
 				tenant, job, ok := sub.SplitTenantJob(m.Subject)
 				if !ok || !wire.ValidName(tenant) || !wire.ValidName(job) {
 					return failure(tenant, job, wire.CodeInvalidSubject, subjectFault)
@@ -119,7 +122,7 @@ func (s *Service) Run(ctx context.Context) error {
 		sub.Replay("*", "*"): s.replay,
 	} {
 		x, err := s.cfg.JS.Conn().QueueSubscribe(subject, queueGroup, func(m *nats.Msg) {
-			s.serve(ctx, m, func(ctx context.Context) any { return h(ctx, m) })
+			s.serve(ctx, work, m, func(ctx context.Context) any { return h(ctx, m) })
 		})
 		if err != nil {
 			return fmt.Errorf("control: %w", err)
@@ -130,12 +133,19 @@ func (s *Service) Run(ctx context.Context) error {
 	for _, x := range subs {
 		_ = x.Unsubscribe() // the connection may be gone, which is as good
 	}
+	grace := time.AfterFunc(stopGrace, cut)
+	defer grace.Stop()
 	s.jobs.Wait()
 	return nil
 }
 
-// serve runs one request beside the others and replies with its answer.
-func (s *Service) serve(ctx context.Context, m *nats.Msg, f func(context.Context) any) {
+// stopGrace is how long requests under way may take after a stop: with the
+// streams away, each would go on for requestTimeout.
+const stopGrace = 5 * time.Second
+
+// serve runs one request beside the others, within work, and replies with its
+// answer.
+func (s *Service) serve(ctx, work context.Context, m *nats.Msg, f func(context.Context) any) {
 	select {
 	case s.busy <- struct{}{}:
 	case <-ctx.Done():
@@ -143,7 +153,7 @@ func (s *Service) serve(ctx context.Context, m *nats.Msg, f func(context.Context
 	}
 	s.jobs.Go(func() {
 		defer func() { <-s.busy }()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		ctx, cancel := context.WithTimeout(work, requestTimeout)
 		defer cancel()
 		answer := f(ctx)
 		if answer == nil { // it has been given

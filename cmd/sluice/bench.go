@@ -28,6 +28,7 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
   sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
   sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1`,
 	}
+	c.AddCommand(benchRoutersCommand())
 	var o bench.Options
 	f := c.Flags()
 	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile (pprof) of the last path to this file")

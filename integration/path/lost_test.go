@@ -43,3 +43,26 @@ func TestWorkStreamWithoutALeader(t *testing.T) {
 		r.empty()
 	})
 }
+
+// TestStopWithRequestsUnderWay: a process that answers requests stops within
+// seconds, also when the streams that it asks do not answer.
+func TestStopWithRequestsUnderWay(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: always(reply{delay: time.Hour})}}})
+		control, worker := r.procs[0], r.procs[len(r.procs)-1]
+		id := r.publish(chat)
+		r.reached(id, wire.Running)
+		worker.gate.freeze() // so that the request waits for it
+		if err := r.nc.PublishRequest(r.subj.Cancel("acme", id), "nobody", nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		control.gate.freeze()
+		began := time.Now()
+		control.cancel()
+		control.done.Wait()
+		near(t, "stopped", time.Since(began), 0, 6*time.Second)
+		control.gate.thaw()
+		worker.gate.thaw()
+	})
+}
