@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos mutate check fuzz clean
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos mutate check sim fuzz clean
 
 export CGO_ENABLED := 0
 
@@ -11,6 +11,8 @@ GO        ?= go
 GODIRS    := analytics broker cmd integration router sdk workers
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 30s
+SEEDS     ?= 100000
+FIRST     ?= 1
 # The trace of `make bench` and `make bench-trace`: a file, or "synthetic".
 TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),synthetic)
 SPEED     ?= 100
@@ -66,6 +68,9 @@ check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@$(GO) vet ./... && echo "ok  go vet"
 	@$(GO) tool -modfile=.ci/tools/go.mod staticcheck ./... && echo "ok  staticcheck"
 	@$(GO) test -count=1 ./integration/house && echo "ok  house rules"
+
+sim: ## play SEEDS seeds of the whole protocol in pure code, from FIRST on, with faults of every kind
+	$(GO) test -count=1 -v ./integration/sim -run TestSeeds -args -seeds $(SEEDS) -first $(FIRST)
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz $(GODIRS)
