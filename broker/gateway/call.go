@@ -47,7 +47,7 @@ func (g *Gateway) serveCall(e wire.Endpoint) http.HandlerFunc {
 // serve carries the request out. An error that it returns is still to be told.
 func (c *call) serve() *wire.Error {
 	if !c.g.enter() {
-		return wire.Errorf(wire.CodeUnavailable, "", "this gateway has too many requests under way: try again")
+		return errCrowded()
 	}
 	defer c.g.leave()
 	ctx := c.r.Context()
@@ -79,10 +79,17 @@ func (c *call) serve() *wire.Error {
 	if f := c.submit(ctx, client); f != nil {
 		return f
 	}
-	if c.req.meta.Stream && c.endpoint != wire.Embeddings {
+	switch {
+	case c.req.background:
+		return c.background(ctx)
+	case c.req.streams:
 		return c.stream(ctx)
 	}
 	return c.wait(ctx)
+}
+
+func errCrowded() *wire.Error {
+	return wire.Errorf(wire.CodeUnavailable, "", "this gateway has too many requests under way: try again")
 }
 
 // submit makes the job durable.

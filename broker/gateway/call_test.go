@@ -119,7 +119,6 @@ func TestRefusedBeforePublishing(t *testing.T) {
 		"automatic ID":  {"/v1/chat/completions", chatBody, []string{"Sluice-Job-Id", "j17"}, 400, "invalid_job_id", "Sluice-Job-Id"},
 		"too large":     {"/v1/chat/completions", strings.Repeat("x", 1001), nil, 413, "request_too_large", ""},
 		"compressed":    {"/v1/chat/completions", chatBody, []string{"Content-Encoding", "gzip"}, 415, "unsupported_encoding", "Content-Encoding"},
-		"background":    {"/v1/responses", `{"model":"m","input":"x","background":true}`, nil, 501, "not_implemented", "background"},
 		"web page":      {"/v1/chat/completions", chatBody, []string{"Origin", "https://evil.example"}, 403, "cross_origin_request", ""},
 		"unknown path":  {"/v1/chat", chatBody, nil, 404, "unknown_url", ""},
 		"max_tokens":    {"/v1/messages", `{"model":"m","messages":[1],"max_tokens":0}`, nil, 400, "invalid_request", "max_tokens"},

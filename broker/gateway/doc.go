@@ -7,6 +7,8 @@
 //
 // A request's connection is only a reader of its job. Headers of section 2 of
 // the contract work as they do on NATS; Idempotency-Key is the job ID.
+// A response in the background is a job that is told about later, from the
+// ledger and the stored chunks, by any gateway.
 // Sluice-Class chooses the class (interactive unless said), Sluice-Keep: true
 // lets a job go on without its client.
 //

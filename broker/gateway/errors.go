@@ -14,14 +14,13 @@ import (
 // Codes of requests that are refused before there is a job. They are HTTP's
 // own and never stand in a record.
 const (
-	codeInvalidKey     wire.Code = "invalid_api_key"
-	codeUnknownURL     wire.Code = "unknown_url"
-	codeMethod         wire.Code = "method_not_supported"
-	codeNotImplemented wire.Code = "not_implemented"
-	codeEncoding       wire.Code = "unsupported_encoding"
-	codeOrigin         wire.Code = "cross_origin_request"
-	codeFileNotFound   wire.Code = "file_not_found"
-	codeBatchNotFound  wire.Code = "batch_not_found"
+	codeInvalidKey    wire.Code = "invalid_api_key"
+	codeUnknownURL    wire.Code = "unknown_url"
+	codeMethod        wire.Code = "method_not_supported"
+	codeEncoding      wire.Code = "unsupported_encoding"
+	codeOrigin        wire.Code = "cross_origin_request"
+	codeFileNotFound  wire.Code = "file_not_found"
+	codeBatchNotFound wire.Code = "batch_not_found"
 )
 
 // refusal is how HTTP says a code.
@@ -82,7 +81,6 @@ var refusals = map[wire.Code]refusal{
 
 	// Sluice, or a provider.
 	wire.CodeInternal:        {500, typeServer, "internal_error", 0, true},
-	codeNotImplemented:       {501, typeServer, "not_implemented", 0, false},
 	wire.CodeProviderError:   {502, typeServer, "provider_error", 0, true},
 	wire.CodeProviderAuth:    {502, typeServer, "provider_auth", 0, false}, // the pool's key, not the client's
 	wire.CodeConnection:      {502, typeServer, "connection_error", 0, true},

@@ -26,8 +26,9 @@ type events struct {
 
 	lock  lock // guards what follows, and the writer
 	buf   []byte
-	began bool // the header is out
-	quiet bool // nothing was written since the last beat
+	began bool  // the header is out
+	quiet bool  // nothing was written since the last beat
+	next  int64 // number of the next event, where events have numbers
 	err   error
 }
 
@@ -85,6 +86,7 @@ func (s *events) event(data []byte) bool {
 	s.buf = appendEvent(s.buf[:0], s.endpoint, data)
 	s.write(s.buf)
 	s.quiet = false
+	s.next++
 	select {
 	case s.dirty <- struct{}{}:
 	default:
@@ -92,21 +94,42 @@ func (s *events) event(data []byte) bool {
 	return s.err == nil
 }
 
+// number says what number the next event would have.
+func (s *events) number(n int64) {
+	s.lock.lock()
+	defer s.lock.unlock()
+	s.next = n
+}
+
 // write puts b into the response's buffer. The caller holds the lock.
 func (s *events) write(b []byte) {
 	if s.err != nil {
 		return
 	}
-	if !s.began {
-		s.began = true
-		h := s.w.Header()
-		h.Set("Content-Type", "text/event-stream; charset=utf-8")
-		h.Set("Cache-Control", "no-cache")
-		h.Set("X-Accel-Buffering", "no")
-		s.w.WriteHeader(http.StatusOK)
-	}
+	s.begin()
 	s.limit()
 	_, s.err = s.w.Write(b)
+}
+
+// begin sends the header. The caller holds the lock.
+func (s *events) begin() {
+	if s.began {
+		return
+	}
+	s.began = true
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	s.w.WriteHeader(http.StatusOK)
+}
+
+// open begins the stream before there is an event.
+func (s *events) open() {
+	s.lock.lock()
+	defer s.lock.unlock()
+	s.begin()
+	s.flush()
 }
 
 // limit bounds the next write: it may find the buffer full.
@@ -138,7 +161,7 @@ func (s *events) close(f *wire.Error) (began bool) {
 	s.lock.lock()
 	defer s.lock.unlock()
 	if s.began && f != nil {
-		s.write(appendError(nil, s.endpoint, f))
+		s.write(appendError(nil, s.endpoint, f, s.next))
 	}
 	if s.began {
 		s.flush()
@@ -175,12 +198,12 @@ func eventName(data []byte) string {
 }
 
 // appendError frames an error as the endpoint's provider does inside a stream.
-func appendError(b []byte, e wire.Endpoint, f *wire.Error) []byte {
+func appendError(b []byte, e wire.Endpoint, f *wire.Error, seq int64) []byte {
 	x := refusalOf(f.Code, 0)
 	if e == wire.Responses {
 		o := newErrorObject(f, x)
 		return appendEvent(b, e, mustJSON(map[string]any{
-			"type": "error", "code": o.Code, "message": o.Message, "param": o.Param,
+			"type": "error", "code": o.Code, "message": o.Message, "param": o.Param, "sequence_number": seq,
 		}))
 	}
 	return appendEvent(b, e, errorBody(e, f, x))

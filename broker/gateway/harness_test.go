@@ -158,6 +158,9 @@ func (b *broker) control(m *nats.Msg) {
 	tenant, id, _ := b.sub.SplitTenantJob(m.Subject)
 	a := &wire.Answer{Job: id, Tenant: tenant, Status: wire.Queued}
 	job, known := b.job(id)
+	if known = known && job.Tenant == tenant; known {
+		a.Route, a.Queued = job.Route, time.Unix(0, job.SubmittedAt).UTC().Format(time.RFC3339Nano)
+	}
 	last, err := b.led.Last(context.Background(), tenant, id)
 	if err != nil {
 		return

@@ -29,6 +29,8 @@ const (
 	gone    outcome = "gone"    // the client went away
 	stopped outcome = "stopped" // this gateway stopped
 	broken  outcome = "broken"  // the answer broke off, or could not be waited for
+
+	accepted outcome = "accepted" // it goes on in the background
 )
 
 // buckets of seconds: from a cached embedding to a long chain of thought.

@@ -29,6 +29,10 @@ type request struct {
 	named bool // the client chose the ID, and may come back for it
 	keep  bool // the client wants the job to go on without it
 	usage bool // the client wants the usage chunk of a stream
+
+	background bool   // the client comes back for the answer
+	streams    bool   // the client reads events now
+	echo       object // of the body, for a response in the background
 }
 
 // options are the fields of a body that the gateway itself acts on. What does
@@ -75,11 +79,22 @@ func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.
 	if parsed.Stream || bytes.Contains(body, []byte(`"background"`)) {
 		_ = json.Unmarshal(body, &o) // see options
 	}
-	if r.usage = o.StreamOptions.IncludeUsage; o.Background && e == wire.Responses {
-		return nil, wire.Errorf(codeNotImplemented, "background", "responses in the background are not served here yet: leave background out")
+	r.usage, r.streams = o.StreamOptions.IncludeUsage, r.meta.Stream && e != wire.Embeddings
+	if o.Background && e == wire.Responses {
+		r.inBackground(body)
 	}
 	r.job = jobOf(&r.meta, body)
 	return r, nil
+}
+
+// inBackground lets the job go on without its client, and store its chunks, so
+// that it can be followed from any place later.
+func (r *request) inBackground(body []byte) {
+	r.background, r.keep, r.meta.Stream = true, true, true
+	if r.meta.ID == "" {
+		r.meta.ID = newResponseID()
+	}
+	_ = json.Unmarshal(body, &r.echo) // an object, as ParseJob has found
 }
 
 // jobOf is the job that m describes, for the SDK.

@@ -98,7 +98,7 @@ func TestErrorInsideAStream(t *testing.T) {
 	for e, want := range map[wire.Endpoint]string{
 		wire.ChatCompletions: `data: {"error":{"message":"it broke off","type":"server_error","param":null,"code":"stream_truncated"}}` + "\n\n",
 		wire.Completions:     `data: {"error":{"message":"it broke off","type":"server_error","param":null,"code":"stream_truncated"}}` + "\n\n",
-		wire.Responses:       "event: error\n" + `data: {"code":"stream_truncated","message":"it broke off","param":null,"type":"error"}` + "\n\n",
+		wire.Responses:       "event: error\n" + `data: {"code":"stream_truncated","message":"it broke off","param":null,"sequence_number":1,"type":"error"}` + "\n\n",
 		wire.Messages:        "event: error\n" + `data: {"error":{"message":"it broke off","type":"api_error","param":null,"code":"stream_truncated"},"type":"error"}` + "\n\n",
 	} {
 		b := newBroker(t, t.TempDir(), func(b *broker, job wire.Job) {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ const (
 // cases are what every program for a provider's SDK must show.
 var cases = map[string][]string{
 	"openai": {"models", "chat", "chat_stream", "tools", "tools_stream", "json_schema", "embeddings", "completions", "responses", "responses_stream",
-		"responses_tools", "error_401", "error_404", "error_400", "error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency"},
+		"responses_tools", "background", "background_cancel", "background_resume", "error_401", "error_404", "error_400", "error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency"},
 	"anthropic": {"models", "messages", "messages_stream", "tools", "tools_stream", "json_schema", "error_401", "error_404", "error_400",
 		"error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency"},
 }
@@ -37,20 +38,19 @@ var cases = map[string][]string{
 const schema = `{"type":"object","additionalProperties":false,"required":["city","days"],` +
 	`"properties":{"city":{"type":"string"},"days":{"type":"integer","minimum":1,"maximum":3}}}`
 
-// world has a pool for each thing that SDKs must cope with. The faults of
-// flaky and torn follow from the jobs' IDs, so each job has the same again.
+// world has a pool for each thing that SDKs must cope with.
 const world = `
 pools:
   - {name: sim, adapter: simulated, models: {m: {price: {input: 1, output: 2}}}, simulated: {output_tokens: {min: 8, max: 16}}}
   - {name: bad, adapter: simulated, models: {b: {}}, simulated: {error_share: 1, errors: [server_error]}}
-  - {name: flaky, adapter: simulated, models: {f: {}}, simulated: {error_share: 0.3, errors: [server_error]}}
   - {name: torn, adapter: simulated, models: {t: {}}, simulated: {error_share: 1, errors: [drop], output_tokens: {min: 1000, max: 1000}}}
+  - {name: steady, adapter: simulated, models: {y: {}}, simulated: {tokens_per_second: 80, output_tokens: {min: 40, max: 40}}}
   - {name: slow, adapter: simulated, models: {s: {}}, simulated: {ttft: 1h}}
 routes:
   - {model: chat, candidates: [{pool: sim}]}
   - {model: bad, candidates: [{pool: bad}]}
-  - {model: flaky, strategy: round_robin, candidates: [{pool: flaky}]}
   - {model: torn, candidates: [{pool: torn}]}
+  - {model: steady, candidates: [{pool: steady}]}
   - {model: slow, candidates: [{pool: slow}]}
 workers: {max_attempts: 1, retry_backoff: 1ms, drain: 1ms}
 clickhouse: {embedded: {enabled: false}}
@@ -71,6 +71,7 @@ type program struct {
 
 func (p *program) name() string       { return p.provider + "-" + p.language }
 func (p *program) limitedKey() string { return "limited-" + p.name() }
+func (p *program) pacedKey() string   { return "paced-" + p.name() }
 
 // installed is where the SDKs are; without them the test is skipped, or fails
 // where it must run.
@@ -108,19 +109,41 @@ func programs(dir, bin string) []*program {
 	return list
 }
 
-// build makes the programs that are written in Go, ours and the SDKs'.
-func build(t *testing.T, out string) (sluice, suite string) {
+// programs written in Go, ours and the SDKs', built once.
+var built struct {
+	once          sync.Once
+	dir           string
+	sluice, suite string
+	err           error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(built.dir) // of temporary files
+	os.Exit(code)
+}
+
+func build(t *testing.T) (sluice, suite string) {
 	t.Helper()
-	sluice, suite = filepath.Join(out, "sluice"), filepath.Join(out, "suite")
-	for _, b := range []struct{ dir, out, pkg string }{{"../..", sluice, "./cmd/sluice"}, {"go", suite, "."}} {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", b.out, b.pkg)
-		cmd.Dir = b.dir
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-		if log, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", b.pkg, err, log)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "sluice-sdks-"); built.err != nil {
+			return
 		}
+		built.sluice, built.suite = filepath.Join(built.dir, "sluice"), filepath.Join(built.dir, "suite")
+		for _, b := range []struct{ dir, out, pkg string }{{"../..", built.sluice, "./cmd/sluice"}, {"go", built.suite, "."}} {
+			cmd := exec.Command("go", "build", "-buildvcs=false", "-o", b.out, b.pkg)
+			cmd.Dir = b.dir
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+			if log, err := cmd.CombinedOutput(); err != nil {
+				built.err = fmt.Errorf("build %s: %w\n%s", b.pkg, err, log)
+				return
+			}
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return sluice, suite
+	return built.sluice, built.suite
 }
 
 // server is a `sluice up`.
@@ -171,15 +194,15 @@ func (s *server) stop() {
 	}
 }
 
-// newServer is a started process with a limited tenant for each program: its
-// key is good for one request a minute.
+// newServer is a started process with two limited tenants for each program:
+// one request a minute, and thirty.
 func newServer(t *testing.T, binary string, list []*program) *server {
 	t.Helper()
 	s := &server{t: t, binary: binary, dir: t.TempDir(), keys: []string{"TEST_KEY=" + key}}
 	text := world
 	for i, p := range list {
-		text += fmt.Sprintf("  - {name: limited%d, key: env:LIMITED_%d, limits: {rpm: 1}}\n", i, i)
-		s.keys = append(s.keys, fmt.Sprintf("LIMITED_%d=%s", i, p.limitedKey()))
+		text += fmt.Sprintf("  - {name: limited%d, key: env:LIMITED_%d, limits: {rpm: 1}}\n  - {name: paced%d, key: env:PACED_%d, limits: {rpm: 30}}\n", i, i, i, i)
+		s.keys = append(s.keys, fmt.Sprintf("LIMITED_%d=%s", i, p.limitedKey()), fmt.Sprintf("PACED_%d=%s", i, p.pacedKey()))
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, "sluice.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -204,7 +227,7 @@ func (p *program) run(t *testing.T, url string, extra ...string) []verdict {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.command[0], append(p.command[1:], extra...)...)
 	cmd.Env = append(os.Environ(), p.environ...)
-	cmd.Env = append(cmd.Env, "SLUICE_URL="+url, "SLUICE_KEY="+key, "SLUICE_LIMITED_KEY="+p.limitedKey(), "SLUICE_SCHEMA="+schema,
+	cmd.Env = append(cmd.Env, "SLUICE_URL="+url, "SLUICE_KEY="+key, "SLUICE_LIMITED_KEY="+p.limitedKey(), "SLUICE_PACED_KEY="+p.pacedKey(), "SLUICE_SCHEMA="+schema,
 		"OPENAI_API_KEY=", "OPENAI_BASE_URL=", "ANTHROPIC_API_KEY=", "ANTHROPIC_BASE_URL=", "ANTHROPIC_AUTH_TOKEN=", "NO_PROXY=127.0.0.1")
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -225,7 +248,7 @@ func (p *program) run(t *testing.T, url string, extra ...string) []verdict {
 
 func TestSDKs(t *testing.T) {
 	dir := installed(t)
-	binary, suite := build(t, t.TempDir())
+	binary, suite := build(t)
 	list := programs(dir, suite)
 	s := newServer(t, binary, list)
 	t.Run("all", func(t *testing.T) { // ends before the server does
@@ -254,5 +277,26 @@ func (p *program) check(t *testing.T, said []verdict) {
 	want := slices.Sorted(slices.Values(cases[p.provider]))
 	if slices.Sort(names); !slices.Equal(names, want) {
 		t.Errorf("cases run: %q, want %q", names, want)
+	}
+}
+
+// A response in the background is there, and can be read on from where a
+// client stopped, after the process was killed.
+func TestBackgroundOverAKill(t *testing.T) {
+	dir := installed(t)
+	binary, _ := build(t)
+	python := &program{"openai", "python", []string{filepath.Join(dir, "python", "bin", "python"), "python/resume.py"}, nil}
+	s := newServer(t, binary, nil)
+	begun := python.run(t, s.url, "begin")
+	if len(begun) != 1 || !begun[0].OK {
+		t.Fatalf("%+v", begun)
+	}
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait() // says that it was killed
+	s.start()
+	if ended := python.run(t, s.url, "end", begun[0].Name); len(ended) != 1 || !ended[0].OK {
+		t.Fatalf("%+v", ended)
 	}
 }

@@ -155,8 +155,9 @@ func (s *anthropicSuite) error429() error {
 
 func (s *anthropicSuite) error5xx() error {
 	var w want
-	_, err := s.client.Messages.New(s.ctx, message("bad"))
-	w.refused(err, 502, `"api_error"`)
+	_, err := s.client.Messages.New(s.ctx, message("bad"), option.WithHeader("Sluice-Deadline", "1s"))
+	var e *anthropic.Error
+	w.that(errors.As(err, &e) && e.StatusCode >= 502 && strings.Contains(e.RawJSON(), `"type":"error"`), "%v", err)
 	return w.err()
 }
 
@@ -180,8 +181,8 @@ func (s *anthropicSuite) retries() error {
 	var w want
 	made := 0
 	c := &counter{}
-	for ; made < 30 && c.calls == made; made++ {
-		must(s.client.Messages.New(s.ctx, message("flaky"), option.WithMaxRetries(12), option.WithMiddleware(c.middleware)))
+	for ; made < 60 && c.calls == made; made++ {
+		must(s.client.Messages.New(s.ctx, message("chat"), option.WithAPIKey(pacedKey), option.WithMaxRetries(3), option.WithMiddleware(c.middleware)))
 	}
 	w.that(c.calls > made, "no call was repeated")
 	return w.err()

@@ -17,6 +17,7 @@ var (
 	url        = os.Getenv("SLUICE_URL")
 	key        = os.Getenv("SLUICE_KEY")
 	limitedKey = os.Getenv("SLUICE_LIMITED_KEY")
+	pacedKey   = os.Getenv("SLUICE_PACED_KEY")
 	schema     = decode[map[string]any](os.Getenv("SLUICE_SCHEMA"))
 )
 

@@ -1,11 +1,12 @@
 """The official OpenAI SDK for Python, unmodified, against Sluice."""
 
 import json
+import time
 
 import openai
 from pydantic import BaseModel
 
-from check import KEY, LIMITED_KEY, SCHEMA, URL, case, follows_schema, main, raises
+from check import KEY, LIMITED_KEY, PACED_KEY, SCHEMA, SOON, URL, case, follows_schema, main, raises
 
 client = openai.OpenAI(base_url=URL + "/v1", api_key=KEY, max_retries=0, timeout=30)
 USER = [{"role": "user", "content": "How is the weather?"}]
@@ -122,6 +123,51 @@ def responses_tools():
     assert client.responses.create(model="chat", input=turn, tools=[tool]).output_text
 
 
+def wait_for(response):
+    while response.status in ("queued", "in_progress"):
+        time.sleep(0.05)
+        response = client.responses.retrieve(response.id)
+    return response
+
+
+@case
+def background():
+    response = client.responses.create(model="steady", input="Hello", background=True, metadata={"a": "b"})
+    assert response.status == "queued" and response.background and response.metadata == {"a": "b"}
+    done = wait_for(response)
+    assert done.id == response.id and done.status == "completed" and len(done.output_text.split()) == 40
+    failed = wait_for(client.responses.create(model="bad", input="Hello", background=True, extra_headers=SOON))
+    assert failed.status == "failed" and failed.error.code == "server_error"
+    raises(openai.NotFoundError, lambda: client.responses.retrieve("resp_nothing"), status_code=404)
+
+
+@case
+def background_cancel():
+    response = client.responses.create(model="slow", input="Hello", background=True)
+    assert client.responses.cancel(response.id).status == "cancelled"
+    assert client.responses.retrieve(response.id).status == "cancelled"
+
+
+@case
+def background_resume():
+    text, last = "", -1
+    stream = client.responses.create(model="steady", input="Hello", background=True, stream=True)
+    for event in stream:
+        assert event.sequence_number > last
+        last = event.sequence_number
+        if event.type == "response.created":
+            response = event.response
+        text += getattr(event, "delta", "")
+        if len(text.split()) == 7:
+            break
+    stream.close()
+    for event in client.responses.retrieve(response.id, stream=True, starting_after=last):
+        assert event.sequence_number > last
+        text += getattr(event, "delta", "")
+    assert event.type == "response.completed" and event.response.id == response.id
+    assert text == event.response.output_text == client.responses.retrieve(response.id).output_text
+
+
 @case
 def error_401():
     e = raises(openai.AuthenticationError, lambda: client.with_options(api_key="wrong").models.list(), status_code=401, code="invalid_api_key")
@@ -158,8 +204,8 @@ def error_429():
 
 @case
 def error_5xx():
-    raises(openai.InternalServerError, lambda: client.chat.completions.create(model="bad", messages=USER), type="server_error")
-    raises(openai.InternalServerError, lambda: list(client.chat.completions.create(model="bad", messages=USER, stream=True)))
+    raises(openai.InternalServerError, lambda: client.chat.completions.create(model="bad", messages=USER, extra_headers=SOON), type="server_error")
+    raises(openai.InternalServerError, lambda: list(client.chat.completions.create(model="bad", messages=USER, stream=True, extra_headers=SOON)))
 
 
 @case
@@ -175,10 +221,10 @@ def timeout():
 
 @case
 def retries():
-    patient = client.with_options(max_retries=12)
+    patient = client.with_options(api_key=PACED_KEY, max_retries=3)
     taken = 0
-    for _ in range(30):
-        raw = patient.chat.completions.with_raw_response.create(model="flaky", messages=USER)
+    for _ in range(60):
+        raw = patient.chat.completions.with_raw_response.create(model="chat", messages=USER)
         assert raw.parse().choices[0].message.content
         taken += raw.retries_taken
         if taken:
