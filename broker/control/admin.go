@@ -29,6 +29,8 @@ type adminRequest struct {
 	// Schedule is a whole one to add, else the one that is meant.
 	Schedule cron.Schedule `json:"schedule"`
 	Replace  bool          `json:"replace"`
+	Model    string        `json:"model"`
+	Score    *float64      `json:"score"` // of a quality
 }
 
 // adminFailure is the answer of an operation that failed.
@@ -50,6 +52,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 	}
 	ops := map[string]func(context.Context, adminRequest) (any, error){
 		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
+		"quality":  s.reportQuality,
 		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,

@@ -53,6 +53,7 @@ func (l *loop) input(route string, it *item, now time.Time) router.Input {
 		Tier: (*l.d.tiers.Load())[it.asg.Meta.Tenant], Needs: router.Capability(it.asg.Meta.Needs)}
 	if l.tally.facts != nil {
 		in.Stats = l.tally.facts.Stats
+		in.CachedPool, in.CachedTokens = l.d.cfg.Observer.Cached(&it.asg.Meta)
 	}
 	it.course.Input(&in)
 	return in

@@ -19,11 +19,14 @@ const adminTimeout = 10 * time.Second
 
 // adminRequest is the body of an admin question, as broker/control reads it.
 type adminRequest struct {
-	Tenant string `json:"tenant,omitempty"`
-	Status string `json:"status,omitempty"`
-	Limit  int    `json:"limit,omitempty"`
-	Pool   string `json:"pool,omitempty"`
-	Spec   string `json:"spec,omitempty"`
+	Tenant string   `json:"tenant,omitempty"`
+	Status string   `json:"status,omitempty"`
+	Limit  int      `json:"limit,omitempty"`
+	Pool   string   `json:"pool,omitempty"`
+	Spec   string   `json:"spec,omitempty"`
+	Job    string   `json:"job,omitempty"`
+	Model  string   `json:"model,omitempty"`
+	Score  *float64 `json:"score,omitempty"`
 }
 
 // serveAdmin asks a router on the admin subject of op and passes its answer

@@ -112,6 +112,23 @@ func TestOperations(t *testing.T) {
 			t.Errorf("without a key: %d %s", r.status, r.body)
 		}
 	}
+	for _, c := range []struct {
+		f           *front
+		body, asked string
+		status      int
+	}{
+		{open, `{"job":"j1","score":0.5}`, `{"tenant":"default","job":"j1","score":0.5}`, 200},
+		{open, `{"tenant":"acme","job":"j1","score":0}`, `{"tenant":"acme","job":"j1","score":0}`, 200},
+		{open, `{"pool":"p","model":"m","score":1}`, `{"pool":"p","model":"m","score":1}`, 200},
+		{open, `nonsense`, "", 400},
+		{keyed, `{"tenant":"globex","job":"j1","score":1}`, `{"tenant":"acme","job":"j1","score":1}`, 200},
+		{keyed, `{"pool":"p","model":"m","score":1}`, "", 403},
+	} {
+		r := c.f.do(t.Context(), "POST", "/admin/v1/quality", c.body, "Authorization", "Bearer k")
+		if want := fmt.Sprintf(`{"asked":%q,"op":"quality"}`, c.asked); r.status != c.status || r.status == 200 && r.body != want {
+			t.Errorf("%s: %d %s, want %d %s", c.body, r.status, r.body, c.status, want)
+		}
+	}
 	if r := open.do(t.Context(), "POST", "/admin/v1/pools", strings.Repeat("x", maxSpec+1)); r.status != 400 {
 		t.Errorf("a body too large: %d", r.status)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"io"
 	"maps"
 	"net/http"
@@ -54,6 +55,39 @@ func specOf(r *http.Request) (any, *wire.Error) {
 		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "the body has more than %d bytes", maxSpec)
 	}
 	return adminRequest{Spec: string(b)}, nil
+}
+
+// serveQuality takes a report of how good an answer was. A tenant's key may
+// report on its own jobs; on a pool outright only where there are no keys.
+func (g *Gateway) serveQuality(w http.ResponseWriter, r *http.Request) {
+	tenant, f := g.scope(r)
+	var req adminRequest
+	if f == nil {
+		b, err := io.ReadAll(io.LimitReader(r.Body, maxSpec))
+		if err != nil || json.Unmarshal(b, &req) != nil {
+			f = wire.Errorf(wire.CodeInvalidJSON, "", `the body must be JSON such as {"job": "j17", "score": 0.8}`)
+		}
+	}
+	open := g.tenants.Load().open()
+	switch {
+	case f != nil:
+	case req.Job == "" && !open:
+		f = wire.Errorf(wire.CodePermission, "job", "a tenant's key may report the quality of its own jobs only: name one")
+	case !open || req.Tenant == "":
+		req.Tenant = tenant
+	}
+	if req.Job != "" && req.Tenant == "" {
+		req.Tenant = defaultTenant
+	}
+	var answer []byte
+	if f == nil {
+		answer, f = g.ask(r, "quality", adminRequest{Tenant: req.Tenant, Job: req.Job, Pool: req.Pool, Model: req.Model, Score: req.Score})
+	}
+	if f != nil {
+		refuse(w, "", f, 0)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // methods lets some methods through, each to its handler.

@@ -30,6 +30,7 @@ func (g *Gateway) routes() http.Handler {
 	} {
 		mux.HandleFunc(pattern, method("", http.MethodGet, h))
 	}
+	mux.HandleFunc("/admin/v1/quality", method("", http.MethodPost, g.serveQuality))
 	mux.HandleFunc("/admin/v1/pools", methods(map[string]http.HandlerFunc{
 		http.MethodGet: g.serveAdmin("pools"), http.MethodPost: g.serveOperation("pool.add", specOf)}))
 	mux.HandleFunc("/admin/v1/pools/{pool}", method("", http.MethodDelete, g.serveOperation("pool.remove", poolOf)))

@@ -22,6 +22,12 @@ type fold struct {
 	unseen   bool    // something that decisions should know is in no snapshot yet
 	counting bool    // starts matter: some pool is limited, or its circuit not closed
 
+	adaptive  [][]int // indexes of targets whose factors move together
+	factors   map[target]int32
+	adaptedAt int64 // period
+	quality   map[target]Quality
+	prefixes  prefixes
+
 	self    string
 	nodes   map[string]node
 	known   bool // the list of nodes is complete
@@ -59,7 +65,8 @@ const (
 )
 
 func newFold(self string) *fold {
-	return &fold{self: self, pools: map[string]*pool{}, tracks: map[target]*router.Track{}, nodes: map[string]node{}}
+	return &fold{self: self, pools: map[string]*pool{}, tracks: map[target]*router.Track{}, nodes: map[string]node{},
+		factors: map[target]int32{}, quality: map[target]Quality{}}
 }
 
 // set fits the fold to a setup.
@@ -79,7 +86,7 @@ func (f *fold) set(s Setup) {
 			tracks[k] = &router.Track{}
 		}
 	}
-	f.setup, f.pools, f.tracks, f.groups, f.statsAt = s, pools, tracks, peers(s.Table), 0
+	f.setup, f.pools, f.tracks, f.groups, f.statsAt, f.adaptive = s, pools, tracks, peers(s.Table), 0, adapting(s.Table)
 	f.count()
 }
 
@@ -163,6 +170,8 @@ func (f *fold) record(h map[string][]string, at int64) bool {
 // ended folds the end of an attempt.
 func (f *fold) ended(p *pool, e *wire.Entry, at int64) {
 	a := e.Attempt
+	f.adapt(at)
+	f.prefixes.note(&e.Meta, a, at)
 	p.use.end(e, at)
 	p.use.hear(a, at)
 	out, ok := router.OutcomeOf(a, at)

@@ -26,6 +26,7 @@ type Health struct {
 	Success float64 `json:"success"`
 	Samples float64 `json:"samples"`
 	Score   float64 `json:"score"`
+	Scores  Scores  `json:"scores"`
 	Latency Spread  `json:"latency_ms"`
 	TTFT    Spread  `json:"ttft_ms"`
 	// Requests and Tokens of a minute, where they are limited.
@@ -85,6 +86,7 @@ func (f *fold) health(i int, now int64) Health {
 		h.Success /= h.Samples
 		h.Score = 100 * h.Success / max(f.vital(i, now).Slowdown, 1)
 	}
+	h.Scores = f.scores(i, now)
 	requests, tokens := p.quotas(now)
 	h.Requests, h.Tokens = used(requests), used(tokens)
 	return h

@@ -143,6 +143,7 @@ func (o *Observer) Run(ctx context.Context) error {
 	g.Go(func() error { return o.watchNodes(ctx) })
 	g.Go(func() error { return o.watchDrained(ctx) })
 	g.Go(func() error { return o.watchProbes(ctx) })
+	g.Go(func() error { return o.watchQuality(ctx) })
 	g.Go(func() error { o.tick(ctx); return nil })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("observer: %w", err)

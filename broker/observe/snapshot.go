@@ -69,7 +69,7 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	f.statsAt = now
 	s.Stats = make([]router.Stats, len(table.Targets()))
 	for i, t := range table.Targets() {
-		s.Stats[i] = f.tracks[target{table.Pools()[t.Pool].Name, t.Model}].Stats(trackConfig, now)
+		s.Stats[i] = f.stats(t, now)
 	}
 	return s
 }

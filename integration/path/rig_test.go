@@ -41,6 +41,7 @@ type pool struct {
 	concurrency int // default 4
 	weight      int // default 1
 	unpriced    bool
+	price       *wire.Price // default testPrice
 	provider    *script
 	routes      []string // further routes that have it as their candidate
 	only        bool     // it is no candidate of chat
@@ -166,6 +167,9 @@ func newTable(t *testing.T, s setup) *router.Table {
 		}
 		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency, Labels: p.labels})
 		c := router.CandidateSpec{Pool: p.name, Model: "m-" + p.name, Weight: max(p.weight, 1), Price: testPrice}
+		if p.price != nil {
+			c.Price = p.price
+		}
 		if p.unpriced {
 			c.Price = nil
 		}

@@ -205,6 +205,14 @@ func TestPoolsAndRoutes(t *testing.T) {
 	if tm.json(&pools, "pool", "list"); len(pools.Pools) != 5 || pools.Pools[0].Workers != 1 || !pools.Pools[0].Models[0].Priced || pools.Pools[1].Models[0].Priced {
 		t.Errorf("got %+v", pools)
 	}
+	id := strings.TrimSpace(tm.ok("submit", "--no-wait", "hello"))
+	tm.ok("job", "watch", id)
+	wants(t, tm.ok("job", "rate", id, "0.75"), "m of pool good is now rated 0.75, by 1 reports")
+	tm.refuses("was reported already", "job", "rate", id, "0.5")
+	eventually(t, "the quality is shown", func() bool {
+		p := tm.pool("good")
+		return p.Health != nil && p.Health.Scores.Quality != nil && *p.Health.Scores.Quality == 75 && *p.Health.Scores.Cost == 100
+	})
 	wants(t, tm.ok("route", "list"), "MODEL", "chat ", "round_robin", "bad ")
 	var routes routesAnswer
 	if tm.json(&routes, "route", "list"); len(routes.Routes) != 6 {

@@ -24,6 +24,7 @@ func (g *globals) jobCommand() *cobra.Command {
 	return group("job", "Look at jobs, follow and cancel them",
 		g.oneJob("get", "Show a job's state, and its answer once it has ended", g.getJob),
 		g.listCommand(),
+		g.rateCommand(),
 		g.oneJob("cancel", "End a job, whatever its state", g.cancelJob),
 		watch,
 		g.oneJob("trace", "Show every step of a job, with the router's decisions", g.traceJob))

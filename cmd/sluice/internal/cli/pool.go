@@ -42,11 +42,20 @@ type healthAnswer struct {
 	Probe     *ledger.Probe `json:"probe,omitempty"`
 	Success   float64       `json:"success"`
 	Samples   float64       `json:"samples"`
+	Scores    scoresAnswer  `json:"scores"`
 	Score     float64       `json:"score"`
 	Latency   spreadAnswer  `json:"latency_ms"`
 	TTFT      spreadAnswer  `json:"ttft_ms"`
 	Requests  *usedAnswer   `json:"requests,omitempty"`
 	Tokens    *usedAnswer   `json:"tokens,omitempty"`
+}
+
+// scoresAnswer are from 0 to 100; nil: not known.
+type scoresAnswer struct {
+	Performance *float64 `json:"performance,omitempty"`
+	Reliability *float64 `json:"reliability,omitempty"`
+	Cost        *float64 `json:"cost,omitempty"`
+	Quality     *float64 `json:"quality,omitempty"`
 }
 
 type spreadAnswer struct {
@@ -72,7 +81,12 @@ type poolsAnswer struct {
 func (g *globals) poolCommand() *cobra.Command {
 	return group("pool", "Look at pools, add and remove them, and take them out of use", g.addCommand(), g.removeCommand(), g.drainCommand("drain", "Give a pool no new jobs; what it has is finished"),
 		g.drainCommand("resume", "Give a drained pool jobs again"), &cobra.Command{
-			Use: "list", Short: "List pools with their load", Args: exactly(0, "no arguments"),
+			Use: "list", Short: "List pools with their load, health and scores", Args: exactly(0, "no arguments"),
+			Long: `List pools with their load, health and scores.
+
+Scores are from 0 to 100: PERF and COST compare a pool with the fastest and the
+cheapest of those that share its routes, REL is the share of attempts that
+succeed, and QUAL is as reported (sluice job rate) or configured.`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				var answer poolsAnswer
 				if err := g.askOnce(cmd, "pools", nil, &answer); err != nil {
@@ -81,7 +95,7 @@ func (g *globals) poolCommand() *cobra.Command {
 				if g.json {
 					return printJSON(cmd.OutOrStdout(), answer)
 				}
-				t := newTable("POOL", "PROVIDER", "REGION", "TIER", ">QUEUED", ">RUNNING", ">LIMIT", ">WEIGHT", ">WORKERS", "CIRCUIT", ">SUCCESS", ">P50", ">P95", ">TTFT", "MODELS")
+				t := newTable("POOL", "PROVIDER", "REGION", "TIER", ">QUEUED", ">RUNNING", ">LIMIT", ">WEIGHT", ">WORKERS", "CIRCUIT", ">SUCCESS", ">P50", ">P95", ">TTFT", ">PERF", ">REL", ">COST", ">QUAL", "MODELS")
 				for _, p := range answer.Pools {
 					row := []string{p.state(), p.Provider, p.Region, p.Tier, strconv.Itoa(p.Queued), strconv.Itoa(p.Running), strconv.Itoa(p.Concurrency),
 						strconv.Itoa(p.Weight), strconv.Itoa(p.Workers)}
@@ -108,10 +122,10 @@ func (p *poolAnswer) state() string {
 	return p.Name
 }
 
-// columns are circuit, success and times; "-" where nothing is known.
+// columns are circuit, success, times and scores; "-" where nothing is known.
 func (h *healthAnswer) columns() []string {
 	if h == nil {
-		return []string{"-", "-", "-", "-", "-"}
+		return []string{"-", "-", "-", "-", "-", "-", "-", "-", "-"}
 	}
 	row := []string{h.Circuit, "-"}
 	if h.Samples > 0 {
@@ -123,6 +137,13 @@ func (h *healthAnswer) columns() []string {
 			continue
 		}
 		row = append(row, time.Duration(ms*float64(time.Millisecond)).Round(time.Millisecond).String())
+	}
+	for _, s := range []*float64{h.Scores.Performance, h.Scores.Reliability, h.Scores.Cost, h.Scores.Quality} {
+		if s == nil {
+			row = append(row, "-")
+			continue
+		}
+		row = append(row, strconv.FormatFloat(*s, 'f', 0, 64))
 	}
 	return row
 }
