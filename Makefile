@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace chaos mutate check sim fuzz clean
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean
 
 export CGO_ENABLED := 0
 
@@ -30,6 +30,9 @@ build: ## build ./bin/sluice
 
 engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when it is there)
 	@sh .ci/engine
+
+bench-router: build nats-server ## four routers: strategies side by side under TRACE, kills, a rate limit, providers in trouble (docs/router.md)
+	bin/sluice bench routers --trace $(TRACE) $(ARGS)
 
 nats-server: ## build ./bin/nats-server, the release that go.mod names
 	$(GO) build -o bin/nats-server github.com/nats-io/nats-server/v2

@@ -340,3 +340,44 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionOfWhatIsNotWritten: of records that grow old together, those
+// that are not written stay.
+func TestRetentionOfWhatIsNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, f := startLedger(t), &fakeStore{}
+		r := start(t, Config{JS: l.js, Store: f, Retention: time.Hour})
+		l.job("a", 1)
+		r.caughtUp(t, l)
+		f.setDown(true)
+		l.job("b", 1)
+		time.Sleep(3 * time.Hour)
+		s, err := l.js.Stream(t.Context(), subjects.Stream(wire.StreamLedger))
+		must(t, err)
+		if s := s.CachedInfo().State; s.FirstSeq != 3 || s.LastSeq != 4 {
+			t.Errorf("kept %d to %d, want the second job's 3 and 4", s.FirstSeq, s.LastSeq)
+		}
+		f.setDown(false)
+		r.caughtUp(t, l)
+		f.wantRows(t, 2, 2)
+	})
+}
+
+// TestJobWithoutAnAttemptIsLast: the tables stand at different places when a
+// session begins, because the last job ended without an attempt. Its row is not
+// written again.
+func TestJobWithoutAnAttemptIsLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, f := startLedger(t), &fakeStore{}
+		r := start(t, Config{JS: l.js, Store: f})
+		l.job("a", 1)
+		meta := wire.Meta{ID: "b", Tenant: "acme", Class: wire.Standard, Route: "chat", SubmittedAt: time.Now().UnixNano()}
+		l.record(&wire.Record{Status: wire.Expired, Entry: wire.Entry{Meta: meta, Error: wire.CodeDeadline}})
+		r.caughtUp(t, l)
+		r.stop()
+		r = start(t, Config{JS: l.js, Store: f, Instance: "two"})
+		l.job("c", 2)
+		r.caughtUp(t, l)
+		f.wantRows(t, 3, 3)
+	})
+}

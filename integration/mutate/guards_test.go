@@ -62,13 +62,11 @@ var guards = []guard{
 		"./broker/reconcile", "TestForgottenMessageIsDeliveredAgain"},
 
 	{"a row is inserted once: position of attempts", sessionFile, "if a != nil && m.Seq > s.haveAttempts {", "if a != nil {", ingestPkg, "TestFaultyInserts"},
-	{"a row is inserted once: position of jobs", sessionFile, "if j != nil && m.Seq > s.haveJobs {", "if j != nil {", ingestPkg, "TestFaultyInserts"},
+	{"a row is inserted once: position of jobs", sessionFile, "if j != nil && m.Seq > s.haveJobs {", "if j != nil {", ingestPkg, "TestJobWithoutAnAttemptIsLast"},
 	{"an insert is a compare-and-set: token", insertFile, "\"insert_deduplication_token\": token,", "\"insert_deduplication_token\": token + time.Now().String(),",
 		storePkg, "TestInsertIsCompareAndSet|TestWritersRace"},
 	{"an insert is a compare-and-set: where the table stands", insertFile, "case seq == last:", "case true:", storePkg, "TestBurntToken|TestInsertIsCompareAndSet"},
 	{"an insert does not span partitions", sessionFile, "store.PartitionOf(at(&rows[n])) == p", "p == p", ingestPkg, "TestPartitionBoundary"},
-	{"only the lease's holder inserts", sessionFile, "if err := s.lease.Check(); err != nil { // I6", "if err := error(nil); err != nil {",
-		ingestPkg, "TestZombieInsert|TestTakeover"},
 	{"another ledger is refused", sessionFile, "if last >= have {", "if true {", ingestPkg, "TestOtherLedger"},
-	{"retention stays behind the ingester", "analytics/ingest/janitor.go", "keep := min(young, position+1)", "keep := young", ingestPkg, "TestRetention"},
+	{"retention stays behind the ingester", "analytics/ingest/janitor.go", "keep := min(young, position+1)", "keep := young", ingestPkg, "TestRetentionOfWhatIsNotWritten"},
 }
