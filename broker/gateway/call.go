@@ -67,6 +67,10 @@ func (c *call) serve() *wire.Error {
 	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
 		return f
 	}
+	if d := c.g.cfg.Deadline; d > 0 && c.req.meta.Deadline == 0 && !c.req.keep {
+		c.req.meta.Deadline = now.Add(d).UnixNano()
+		c.req.job.Deadline = now.Add(d)
+	}
 	if f = meter.spend(c.w.Header(), &c.req.meta, now); f != nil {
 		return f
 	}

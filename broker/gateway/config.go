@@ -18,6 +18,17 @@ type Config struct {
 	// Listen is the address of the listener. Defaults to 127.0.0.1:8080.
 	Listen string
 
+	// TLS is the certificate to serve with. Nil: plain HTTP.
+	TLS *Certificate
+
+	// Origins are those whose web pages may use this gateway from a browser,
+	// such as https://app.example.com. Defaults to none.
+	Origins []string
+
+	// Deadline is how long a job may take whose client waits and names no
+	// Sluice-Deadline. Defaults to 0: any time.
+	Deadline time.Duration
+
 	// Conn carries every job. Where tenants are configured on NATS too, it
 	// must be allowed to act for all of them. The gateway never closes it.
 	Conn *nats.Conn
@@ -114,6 +125,9 @@ func (c *Config) check() error {
 	var faults []error
 	if c.Conn == nil {
 		faults = append(faults, errors.New("no Conn is given"))
+	}
+	if _, err := newCORS(c.Origins); err != nil {
+		faults = append(faults, err)
 	}
 	faults = append(faults, tenantFaults(c.Tenants)...)
 	if len(faults) > 0 {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -115,7 +116,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }() // ends by Shutdown or Close below
+	go func() { done <- g.listen(srv, l) }() // ends by Shutdown or Close below
 	select {
 	case err := <-done:
 		return fmt.Errorf("gateway: %w", err)
@@ -125,6 +126,15 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	g.shutdown(srv, cut)
 	<-done
 	return nil
+}
+
+// listen serves with TLS, if there is a certificate.
+func (g *Gateway) listen(srv *http.Server, l net.Listener) error {
+	if g.cfg.TLS == nil {
+		return srv.Serve(l)
+	}
+	srv.TLSConfig = &tls.Config{GetCertificate: g.cfg.TLS.get, MinVersion: tls.VersionTLS12}
+	return srv.ServeTLS(l, "", "")
 }
 
 const (

@@ -47,10 +47,16 @@ func (g *Gateway) routes() http.Handler {
 // paths that a base URL with a slash at its end leads to, and answers for a
 // handler that panics.
 func (g *Gateway) guard(next http.Handler) http.Handler {
-	cross := http.NewCrossOriginProtection()
+	cors, err := newCORS(g.cfg.Origins)
+	if err != nil { // Config.check has told
+		cors, _ = newCORS(nil)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer g.rescue(w)
-		if err := cross.Check(r); err != nil {
+		if cors.allow(w, r) {
+			return
+		}
+		if err := cors.cross.Check(r); err != nil {
 			refuse(w, "", wire.Errorf(codeOrigin, "", "requests of web pages from another origin are not taken"), 0)
 			return
 		}

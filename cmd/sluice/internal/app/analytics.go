@@ -120,11 +120,19 @@ func (a *App) clickhousePassword() (string, error) {
 	return password, nil
 }
 
+// scheme is the one that the gateway speaks.
+func (a *App) scheme() string {
+	if a.cfg.HTTP.TLS.Cert != "" {
+		return "https"
+	}
+	return "http"
+}
+
 // Addresses are the other places where this process answers, for people.
 func (a *App) Addresses() []string {
 	var out []string
 	if a.has(Gateway) {
-		out = append(out, "HTTP        http://"+a.httpAddr)
+		out = append(out, "HTTP        "+a.scheme()+"://"+a.httpAddr)
 	}
 	if a.embeddedClickHouse() {
 		out = append(out, "ClickHouse  http://"+a.cfg.ClickHouse.Embedded.Listen+" (user default)")

@@ -26,6 +26,13 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Ready: a.ready}
 	gc.Tenants = httpTenants(a.cfg)
+	h := a.cfg.HTTP
+	gc.Origins, gc.MaxBody, gc.MaxInFlight, gc.Deadline = h.Origins, h.MaxBody, h.MaxInFlight, h.Timeout
+	if h.TLS.Cert != "" {
+		if gc.TLS, err = gateway.LoadCertificate(h.TLS.Cert, h.TLS.Key); err != nil {
+			return nil, fmt.Errorf("http.tls: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", a.cfg.HTTP.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP: %w; stop what holds the port, or set http.listen", err)

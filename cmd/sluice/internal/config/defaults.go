@@ -39,7 +39,7 @@ func base() *Config {
 		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
 			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
 		}},
-		HTTP:    HTTP{Listen: "127.0.0.1:8080"},
+		HTTP:    HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384},
 		DataDir: "./sluice-data",
 		Records: Records{Retention: 24 * time.Hour},
 		Workers: Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond,

@@ -25,6 +25,7 @@ func (v *validator) run() {
 	v.secrets(reflect.ValueOf(v.c).Elem(), "")
 	v.servers()
 	v.listeners()
+	v.http()
 	v.bounds()
 	v.pools()
 	v.routes()
@@ -214,6 +215,22 @@ func (v *validator) listeners() {
 			v.bad(l.key, l.addr, "is taken by "+taken[l.addr])
 		default:
 			taken[l.addr] = l.key
+		}
+	}
+}
+
+// http checks what else the gateway can be told.
+func (v *validator) http() {
+	h := v.c.HTTP
+	v.number("http.max_body", h.MaxBody, 1<<10, wire.MaxBody)
+	v.number("http.max_in_flight", int64(h.MaxInFlight), 1, 1_000_000)
+	v.duration("http.timeout", h.Timeout, 0, day)
+	if (h.TLS.Cert == "") != (h.TLS.Key == "") {
+		v.bad("http.tls", "", "must have both cert and key, or neither")
+	}
+	for i, o := range h.Origins {
+		if u, err := url.Parse(o); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host {
+			v.bad(at("http.origins", i), o, "must be an origin such as https://app.example.com, without a path")
 		}
 	}
 }
