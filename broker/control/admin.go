@@ -26,6 +26,9 @@ type adminRequest struct {
 	All    bool        `json:"all"`
 	Pool   string      `json:"pool"`
 	Spec   string      `json:"spec"` // of a pool that is to be added
+	// After is the last dead letter of the request before, of several.
+	After uint64 `json:"after"`
+	Body  []byte `json:"body"`
 	// Schedule is a whole one to add, else the one that is meant.
 	Schedule cron.Schedule `json:"schedule"`
 	Replace  bool          `json:"replace"`
@@ -54,7 +57,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
 		"quality":  s.reportQuality,
 		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
-		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.requeue": s.deadRequeue,
+		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.edit": s.deadEdit, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
 		"schedule.pause": s.pauseSchedule, "schedule.remove": s.removeSchedule,
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -114,18 +116,111 @@ func TestDeadLetters(t *testing.T) {
 		if none := text(r.admin("dead.show", `{"tenant":"acme","job":"nobody"}`)); !strings.Contains(none, string(wire.CodeNotFound)) {
 			t.Errorf("dead show of no job: %s", none)
 		}
-		again := r.admin("dead.requeue", `{"tenant":"acme","job":"doomed"}`)["requeued"].([]any)
-		id := again[0].(string)
-		res = r.result(id)
-		m := res.Entry.Meta
-		if res.Status != wire.Succeeded || m.Labels["requeued_from"] != "doomed" || m.Labels["team"] != "search" || m.Class != wire.Batch {
-			t.Errorf("requeued job %s: %s, %+v", id, res.Status, m)
+		again := r.admin("dead.requeue", `{"tenant":"acme","job":"doomed"}`)
+		if text(again) != `{"requeued":["doomed"]}` {
+			t.Errorf("requeue says %s", text(again))
 		}
-		if h := r.history("doomed"); h[len(h)-1].Status != wire.Failed {
-			t.Error("the requeue changed the dead job's result")
+		res = r.reached("doomed", wire.Succeeded)
+		m := res.Entry.Meta
+		if m.Labels["team"] != "search" || m.Class != wire.Batch || res.Entry.Attempt.N != 4 {
+			t.Errorf("requeued job: attempt %d, %+v", res.Entry.Attempt.N, m)
+		}
+		if got := r.stepsOf("doomed"); got != "running waiting/retry running waiting/retry running failed waiting/requeue running succeeded" {
+			t.Errorf("history %q", got)
 		}
 		if list := text(r.admin("dead.list", "")); strings.Contains(list, "doomed") {
 			t.Errorf("still in the dead list: %s", list)
+		}
+		r.publishAs(wire.Batch, chat, wire.HeaderJobID, "doomed") // is still that job
+		time.Sleep(time.Minute)
+		if p.count() != 4 {
+			t.Errorf("%d calls, want 4", p.count())
+		}
+		r.empty()
+	})
+}
+
+// TestDeadAgain: a requeued job has its attempts anew, and dies again with all
+// its history, even if that is within moments; edited, it gets through. The
+// history outlives the ledger's.
+func TestDeadAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(_ int, body string) reply {
+			if strings.Contains(body, "please") {
+				return reply{}
+			}
+			return reply{status: 500}
+		}}
+		r := start(t, setup{dir: dir, attempts: 2, pools: []pool{{name: "a", provider: p}}})
+		const one = `{"tenant":"acme","job":"doomed"}`
+		r.publishAs(wire.Batch, chat, wire.HeaderJobID, "doomed", wire.HeaderDeadline, "10m")
+		r.result("doomed")
+		for n := range 2 {
+			r.admin("dead.requeue", one)
+			r.await("doomed", "failed again", func(s *ledger.Stored) bool {
+				return s.Status == wire.Failed && s.Entry.Progress.Attempts == 2*(n+2)
+			})
+		}
+		if n := strings.Count(text(r.admin("dead.show", one)), `"status":"running"`); n != 6 || p.count() != 6 {
+			t.Errorf("the history shows %d attempts of %d, want 6", n, p.count())
+		}
+		s, err := r.js.Stream(t.Context(), r.subj.Stream(wire.StreamLedger))
+		if err == nil {
+			err = s.Purge(t.Context(), jetstream.WithPurgeSubject(r.subj.Records("acme", "doomed")))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(text(r.admin("dead.show", one)), `"status":"running"`); n != 6 {
+			t.Errorf("the history without the ledger's shows %d attempts, want 6", n)
+		}
+		body := func(b string) string { return `{"tenant":"acme","job":"doomed","body":` + mustJSON([]byte(b)) + `}` }
+		for bad, want := range map[string]wire.Code{`{"model":"chat"}`: wire.CodeInvalidRequest, `nonsense`: wire.CodeInvalidJSON, routeTo("nowhere"): wire.CodeUnknownRoute} {
+			if a := text(r.admin("dead.edit", body(bad))); !strings.Contains(a, string(want)) {
+				t.Errorf("edit to %s: %s", bad, a)
+			}
+		}
+		if a := text(r.admin("dead.edit", body(`{"model":"chat","messages":["please"]}`))); !strings.Contains(a, "edited_at") {
+			t.Errorf("edit: %s", a)
+		}
+		if a := text(r.admin("dead.show", `{"tenant":"acme","job":"doomed","all":true}`)); !strings.Contains(a, "please") || strings.Count(a, `"status":"running"`) != 6 {
+			t.Errorf("after the edit: %s", a)
+		}
+		time.Sleep(time.Hour) // the deadline is gone
+		r.admin("dead.requeue", one)
+		if res := r.result("doomed"); res.Status != wire.Succeeded || res.Entry.Attempt.N != 7 {
+			t.Errorf("%s, attempt %d", res.Status, res.Entry.Attempt.N)
+		}
+		r.empty()
+	})
+}
+
+// TestRequeueInterrupted: whoever requeues again after a crash in between goes
+// on where it stopped, and nobody runs the job twice.
+func TestRequeueInterrupted(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(n int, _ string) reply {
+			if n == 1 {
+				return reply{status: 500}
+			}
+			return reply{delay: time.Second}
+		}}
+		r := start(t, setup{dir: dir, attempts: 1, pools: []pool{{name: "a", provider: p}}})
+		r.publish(chat, wire.HeaderJobID, "doomed")
+		last := r.result("doomed")
+		e := last.Entry
+		e.Attempt, e.Error = nil, ""
+		e.Progress.Held = 1
+		rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonRequeue, Until: time.Now(), Entry: e}
+		if _, err := r.led.Append(t.Context(), rec, last.Seq); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // the process that wrote this has died
+		for range 3 {
+			r.admin("dead.requeue", `{"tenant":"acme","job":"doomed"}`)
+		}
+		if res := r.result("doomed"); res.Status != wire.Succeeded || p.count() != 2 {
+			t.Errorf("%s after %d calls, want succeeded after 2", res.Status, p.count())
 		}
 		r.empty()
 	})
@@ -148,7 +243,7 @@ func TestRequeueAllDead(t *testing.T) {
 			t.Fatalf("requeued %v, want 5", again)
 		}
 		for _, id := range again {
-			if res := r.result(id.(string)); res.Status != wire.Succeeded {
+			if res := r.reached(id.(string), wire.Succeeded); res.Status != wire.Succeeded {
 				t.Errorf("%s: %s", id, res.Status)
 			}
 		}

@@ -315,14 +315,60 @@ func (l *Ledger) Requeue(ctx context.Context, a *wire.Assignment, body []byte, a
 	return nil
 }
 
-// Bury stores a dead letter: the job as it was, for dead list, show and
-// requeue. A repeat within the stream's duplicate window is filtered.
-func (l *Ledger) Bury(ctx context.Context, a *wire.Assignment, body []byte) error {
-	h := wire.EncodeAssignment(a)
-	h[wire.HeaderMsgID] = []string{strings.Join([]string{a.Meta.Tenant, a.Meta.ID, strconv.FormatUint(a.Meta.Seq, 10)}, ".")}
-	m := &nats.Msg{Subject: l.subjects.Dead(a.Meta.Tenant, a.Meta.ID), Header: h, Data: body}
-	if _, err := l.js.PublishMsg(ctx, m); err != nil {
-		return fmt.Errorf("bury job %s: %w", a.Meta.ID, err)
+// Bury stores a dead letter: the job as the record that ends it says, and its
+// history, for dead list, show, edit and requeue. A repeat within the stream's
+// duplicate window is filtered.
+func (l *Ledger) Bury(ctx context.Context, rec *wire.Record, body []byte) error {
+	m := &rec.Entry.Meta
+	h := wire.EncodeAssignment(&wire.Assignment{Meta: *m, Progress: rec.Entry.Progress, Attempt: rec.Entry.Attempt})
+	records, err := l.History(ctx, m.Tenant, m.ID)
+	if err != nil {
+		return err
+	}
+	if kept, err := history(append(records, &Stored{Record: *rec, At: time.Now()})); err == nil {
+		h[wire.HeaderHistory] = []string{kept}
+	}
+	h[wire.HeaderMsgID] = []string{strings.Join([]string{m.Tenant, m.ID, strconv.FormatUint(m.Seq, 10), strconv.Itoa(rec.Entry.Progress.Attempts)}, ".")}
+	if _, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: l.subjects.Dead(m.Tenant, m.ID), Header: h, Data: body}); err != nil {
+		return fmt.Errorf("bury job %s: %w", m.ID, err)
 	}
 	return nil
+}
+
+// buriedMost bounds the history in a dead letter: beside the largest body it
+// must fit into a message.
+const buriedMost = 24 << 10
+
+// history is the JSON of an answer with the records, without what decisions saw
+// and then without the oldest if it gets too long.
+func history(records []*Stored) (string, error) {
+	m := &records[len(records)-1].Entry.Meta
+	for full := true; ; full = false {
+		a := Describe(m.Tenant, m.ID, records)
+		for i := range a.History {
+			if !full {
+				a.History[i].Decision = nil
+			}
+		}
+		b, err := json.Marshal(a)
+		if err != nil || len(b) <= buriedMost {
+			return string(b), err
+		}
+		if !full {
+			records = records[(len(records)+1)/2:]
+		}
+		if len(records) == 0 {
+			return "", errors.New("ledger: one record is too long to keep")
+		}
+	}
+}
+
+// BuriedHistory is the history that a dead letter was stored with, nil if it
+// has none.
+func BuriedHistory(h nats.Header) *wire.Answer {
+	var a wire.Answer
+	if json.Unmarshal([]byte(h.Get(wire.HeaderHistory)), &a) != nil {
+		return nil
+	}
+	return &a
 }

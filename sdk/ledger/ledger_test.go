@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -247,17 +249,41 @@ func TestWipe(t *testing.T) {
 
 func TestBury(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := &wire.Assignment{Meta: record("").Entry.Meta}
+		rec := record(wire.Failed)
+		rec.Entry.Attempt = &wire.Attempt{N: 3, Decision: &wire.Decision{Route: strings.Repeat("x", buriedMost)}}
 		for range 3 {
-			if err := w.Bury(t.Context(), a, []byte("body")); err != nil {
+			if err := w.Bury(t.Context(), rec, []byte("body")); err != nil {
 				t.Fatal(err)
 			}
 		}
 		s, err := w.js.Stream(t.Context(), w.s.Stream(wire.StreamDead))
 		if err != nil || s.CachedInfo().State.Msgs != 1 {
-			t.Errorf("%+v, %v", s.CachedInfo().State, err)
+			t.Fatalf("%+v, %v", s.CachedInfo().State, err)
+		}
+		m, err := s.GetLastMsgForSubject(t.Context(), w.s.Dead(rec.Entry.Meta.Tenant, rec.Entry.Meta.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := BuriedHistory(m.Header); h == nil || h.Status != wire.Failed || len(h.History) != 1 || h.History[0].Attempt != 3 || h.History[0].Decision != nil {
+			t.Errorf("history %+v: want the last record, without a decision that is too long", h)
 		}
 	})
+}
+
+// TestBuriedHistory: the newest records are kept, as many as fit.
+func TestBuriedHistory(t *testing.T) {
+	var records []*Stored
+	for n := range 1000 {
+		records = append(records, &Stored{Record: *record(wire.Waiting), Seq: uint64(n)})
+	}
+	text, err := history(records)
+	var a wire.Answer
+	if err != nil || len(text) > buriedMost || json.Unmarshal([]byte(text), &a) != nil {
+		t.Fatalf("%d bytes, %v", len(text), err)
+	}
+	if n := len(a.History); n < 100 || a.History[n-1].Seq != 999 {
+		t.Errorf("%d of 1,000 steps are kept, the last is %d", n, a.History[n-1].Seq)
+	}
 }
 
 func (w *world) alive(name string) bool {

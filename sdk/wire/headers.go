@@ -41,6 +41,7 @@ const (
 const (
 	HeaderEntry      = "Sluice-Entry"      // JSON of [Entry], on records
 	HeaderAssignment = "Sluice-Assignment" // JSON of [Assignment], on work, requeue and dead
+	HeaderHistory    = "Sluice-History"    // JSON of [Answer], on dead letters
 )
 
 // Headers of an administrator's request to explain a job: who would submit it,
@@ -112,7 +113,8 @@ const (
 	Interrupted Status = "interrupted"
 )
 
-// Terminal reports whether no record may follow one with this status.
+// Terminal reports whether no record may follow one with this status, but for
+// that of a dead job which is requeued.
 func (s Status) Terminal() bool {
 	return s == Succeeded || s == Failed || s == Cancelled || s == Expired
 }
@@ -128,4 +130,7 @@ const (
 	ReasonLimit  Reason = "limit"
 	ReasonDelay  Reason = "delay"
 	ReasonCancel Reason = "cancel"
+	// ReasonRequeue: an administrator has the job run again. It is the only
+	// record that follows a terminal one.
+	ReasonRequeue Reason = "requeue"
 )

@@ -372,8 +372,7 @@ const lastWait = 10
 // order, each of which may be repeated.
 func (a *attempt) write(ctx context.Context, n next, expect uint64) error {
 	if n.bury {
-		dead := wire.Assignment{Meta: n.rec.Entry.Meta, Progress: n.rec.Entry.Progress, Attempt: n.rec.Entry.Attempt}
-		if err := a.cfg.Ledger.Bury(ctx, &dead, a.body); err != nil {
+		if err := a.cfg.Ledger.Bury(ctx, n.rec, a.body); err != nil {
 			return err
 		}
 	}

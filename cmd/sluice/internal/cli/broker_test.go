@@ -185,8 +185,22 @@ func TestDeadLetters(t *testing.T) {
 	if r := tm.run("dead", "show", "dead2"); r.code != 1 || !strings.Contains(r.err, "no dead letter of job dead2 of tenant default") {
 		t.Errorf("got %+v", r)
 	}
+	wants(t, tm.ok("dead", "show", "dead1", "--body"), `"model": "bad"`, `"content": "hello"`)
+	t.Setenv("VISUAL", "sed -i s/hello/goodbye/")
+	if r := tm.run("dead", "edit", "dead1"); r.code != 0 || !strings.Contains(r.err, "sluice dead requeue dead1") {
+		t.Errorf("got %+v", r)
+	}
+	t.Setenv("VISUAL", "true")
+	if r := tm.run("dead", "edit", "dead1"); r.code != 0 || !strings.Contains(r.err, "nothing was changed") {
+		t.Errorf("got %+v", r)
+	}
+	wants(t, tm.ok("dead", "show", "dead1", "--body"), "edited", `"content": "goodbye"`)
+	tm.in = "{}"
+	if r := tm.run("dead", "edit", "dead1", "--file", "-"); r.code != 1 || !strings.Contains(r.err, "invalid_request") {
+		t.Errorf("got %+v", r)
+	}
 	again := strings.TrimSpace(tm.ok("dead", "requeue", "dead1"))
-	if !strings.HasPrefix(again, "dead1-r") {
+	if again != "dead1" {
 		t.Errorf("got %q", again)
 	}
 	var requeued struct{ Requeued []string }

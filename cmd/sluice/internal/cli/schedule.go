@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -134,11 +133,7 @@ func (g *globals) onSchedule(cmd *cobra.Command, op string, x *schedule, replace
 	if err := t.print(out); err != nil || len(s.Body) == 0 {
 		return err
 	}
-	b, err := json.MarshalIndent(json.RawMessage(s.Body), "", "  ")
-	if err != nil {
-		b = s.Body
-	}
-	_, err = fmt.Fprintf(out, "\n%s\n", clean(string(b)))
+	_, err = fmt.Fprintf(out, "\n%s\n", clean(indented(s.Body)))
 	return err
 }
 
