@@ -29,6 +29,9 @@ type Config struct {
 	// Held is the most jobs per class and stream kept in memory.
 	// Defaults to 512.
 	Held int
+	// Captures is the share of the jobs of which every decision is kept with all
+	// that it saw, so that it can be replayed. Defaults to none.
+	Captures float64
 	// RetryBudget is the share of a route's first attempts that its retries may
 	// be, over a minute. RetryMinimum retries a minute are allowed in any case,
 	// or 15 for each slot of the route's pools if that is more. Default to 0.25
@@ -57,6 +60,9 @@ type Dispatcher struct {
 	lifts   *lifts
 
 	replanned chan struct{} // there is a new plan
+
+	captures   chan capturing
+	uncaptured atomic.Uint64 // since it was last said
 
 	placed atomic.Uint64
 	rare   sync.WaitGroup // jobs that leave the loop another way than to a pool
@@ -104,16 +110,17 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		cfg.RetryMinimum = 60
 	}
 	d := &Dispatcher{
-		cfg:     cfg,
-		pub:     ledger.NewPublisher(cfg.JS.Conn()),
-		arrived: make(chan *item, 256),
-		acked:   make(chan outcome, maxSending),
-		sent:    make(chan sending, maxSending),
-		depths:  make(chan depths, 1),
-		emptied: make(chan lot, 1),
-		found:   make(chan lot, 1),
-		wake:    make(chan struct{}, 1),
-		lifts:   newLifts(),
+		cfg:      cfg,
+		pub:      ledger.NewPublisher(cfg.JS.Conn()),
+		arrived:  make(chan *item, 256),
+		acked:    make(chan outcome, maxSending),
+		sent:     make(chan sending, maxSending),
+		depths:   make(chan depths, 1),
+		emptied:  make(chan lot, 1),
+		found:    make(chan lot, 1),
+		wake:     make(chan struct{}, 1),
+		captures: make(chan capturing, maxCaptures),
+		lifts:    newLifts(),
 
 		replanned: make(chan struct{}, 1),
 	}
@@ -169,8 +176,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { d.rescue(ctx, work); return nil })
 	g.Go(func() error { d.recall(ctx, work); return nil })
-	g.Go(func() error { l.run(ctx); close(d.sent); return nil })
+	g.Go(func() error { l.run(ctx); close(d.sent); close(d.captures); return nil })
 	g.Go(func() error { d.ack(); return nil })
+	g.Go(func() error { d.keepCaptures(); return nil })
 	err = g.Wait()
 	d.rare.Wait()
 	return err

@@ -205,6 +205,7 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 	l.sequence[l.choice.Route.Name()]++
 	a := it.course.Attempt(it.asg.Progress.Attempts+1, t, l.tally.load, &l.choice)
 	a.Doubtful = l.doubts(c, it, now)
+	l.capture(it, a.N)
 	future, err := l.d.publish(it, a)
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)

@@ -17,6 +17,8 @@ type Config struct {
 	Replicas  int           // of every stream; default 1
 	ChunksAge time.Duration // how long chunks can be read; default 1 h
 	ChunksMax int64         // bytes of chunks kept; default 2 GiB
+	// CapturesAge is how long captures of decisions are kept; default 24 h.
+	CapturesAge time.Duration
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -42,6 +44,10 @@ func streams(c Config) []jetstream.StreamConfig {
 	if chunks == 0 {
 		chunks = 2 << 30
 	}
+	captures := c.CapturesAge
+	if captures == 0 {
+		captures = 24 * time.Hour
+	}
 	var jobs []string
 	for _, class := range wire.Classes() {
 		jobs = append(jobs, s.Jobs("*", class))
@@ -62,9 +68,14 @@ func streams(c Config) []jetstream.StreamConfig {
 			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
+			MaxAge: captures, MaxBytes: capturesMax, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
 }
+
+// capturesMax is the most bytes of captures that are kept.
+const capturesMax = 256 << 20
 
 // maxConsumers of each stream: pools and active batches on the work queues,
 // readers on the others.

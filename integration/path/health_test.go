@@ -25,7 +25,7 @@ func (r *rig) router(name string, limits map[string]observe.Limits) *proc {
 	js := p.jetstream(r.t)
 	o := observe.New(observe.Config{JS: js, Subjects: r.subj, Logger: r.log.With("proc", name), Instance: name}, observe.Setup{Table: r.table, Limits: limits})
 	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name),
-		Held: r.setup.held, RetryBudget: r.setup.budget, Observer: o}, r.table)
+		Held: r.setup.held, RetryBudget: r.setup.budget, Captures: r.setup.captures, Observer: o}, r.table)
 	d.SetPlan(r.setup.plan)
 	p.observer, p.dispatcher = o, d
 	p.goRun(r, o.Run)

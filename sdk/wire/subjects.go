@@ -89,6 +89,10 @@ func (s Subjects) Abort(tenant, job string) string { return s.join("abort", tena
 // Admin is the request subject of an administrative operation.
 func (s Subjects) Admin(op string) string { return s.join("admin", op) }
 
+// Captures holds what the decisions about a job saw, of the jobs that are
+// sampled.
+func (s Subjects) Captures(tenant, job string) string { return s.join("captures", tenant, job) }
+
 // Files holds the parts of a stored file, or the results of a batch, in order.
 func (s Subjects) Files(tenant, id string) string { return s.join("files", tenant, id) }
 
@@ -100,20 +104,21 @@ func (s Subjects) Stream(kind string) string {
 
 // Kinds of streams and KV buckets, as given to [Subjects.Stream].
 const (
-	StreamJobs    = "JOBS"
-	StreamSched   = "SCHED"
-	StreamWork    = "WORK"
-	StreamLedger  = "LEDGER"
-	StreamDead    = "DEAD"
-	StreamChunks  = "CHUNKS"
-	StreamFiles   = "FILES"
-	BucketNodes   = "NODES"   // presence of processes, by instance
-	BucketPools   = "POOLS"   // pools that are drained, by name
-	BucketRoster  = "ROSTER"  // pools that were added while running, and models that were found
-	BucketProbes  = "PROBES"  // how the last probe of each pool ended, and who makes them
-	BucketQuality = "QUALITY" // reported quality, by pool and model
-	BucketLeases  = "LEASES"  // who does what only one may do
-	BucketBatches = "BATCHES" // what is known of files and batches
+	StreamJobs     = "JOBS"
+	StreamSched    = "SCHED"
+	StreamWork     = "WORK"
+	StreamLedger   = "LEDGER"
+	StreamDead     = "DEAD"
+	StreamChunks   = "CHUNKS"
+	StreamCaptures = "CAPTURES"
+	StreamFiles    = "FILES"
+	BucketNodes    = "NODES"   // presence of processes, by instance
+	BucketPools    = "POOLS"   // pools that are drained, by name
+	BucketRoster   = "ROSTER"  // pools that were added while running, and models that were found
+	BucketProbes   = "PROBES"  // how the last probe of each pool ended, and who makes them
+	BucketQuality  = "QUALITY" // reported quality, by pool and model
+	BucketLeases   = "LEASES"  // who does what only one may do
+	BucketBatches  = "BATCHES" // what is known of files and batches
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,

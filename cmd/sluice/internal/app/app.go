@@ -137,7 +137,7 @@ func (a *App) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.cfg.NATS.Replicas}); err != nil {
+	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.cfg.NATS.Replicas, CapturesAge: a.cfg.Records.Retention}); err != nil {
 		return fmt.Errorf("set up the streams: %w", err)
 	}
 	if a.embedded() {
@@ -226,7 +226,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router", Tail: a.tail}, observed(a.cfg, table))
 		g.Go(func() error { return a.observer.Run(ctx) })
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
-			RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum, Observer: a.observer}, table)
+			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum, Observer: a.observer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
 		a.dispatcher.SetPlan(plan)
 		g.Go(func() error { return a.dispatcher.Run(ctx) })

@@ -221,6 +221,13 @@ func TestPoolsAndRoutes(t *testing.T) {
 	}
 	id := strings.TrimSpace(tm.ok("submit", "--no-wait", "hello"))
 	tm.ok("job", "watch", id)
+	eventually(t, "the capture is stored", func() bool { return tm.run("route", "replay", id).code == 0 })
+	wants(t, tm.ok("route", "replay", id), "attempt 1: the same, bit for bit", "route chat, least_connections: good/m")
+	var replays struct{ Replays []replayAnswer }
+	if tm.json(&replays, "route", "replay", id); len(replays.Replays) != 1 || !replays.Replays[0].Same || replays.Replays[0].Capture.Route.Name != "chat" {
+		t.Errorf("%+v", replays)
+	}
+	tm.refuses("has no record", "route", "replay", "nobody")
 	wants(t, tm.ok("job", "rate", id, "0.75"), "m of pool good is now rated 0.75, by 1 reports")
 	tm.refuses("was reported already", "job", "rate", id, "0.5")
 	eventually(t, "the quality is shown", func() bool {

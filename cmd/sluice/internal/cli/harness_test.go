@@ -138,7 +138,7 @@ func startBroker(t *testing.T, dsn string) *terminal {
 		t.Fatal(err)
 	}
 	env := []string{"SLUICE_CONFIG=" + path, "SLUICE_DATA_DIR=" + filepath.Join(dir, "data"), "SLUICE_NATS_EMBEDDED_LISTEN=" + freePort(t),
-		"SLUICE_HTTP_LISTEN=" + freePort(t), "SLUICE_CLICKHOUSE_EMBEDDED_ENABLED=false", "SLUICE_ANALYTICS_FLUSH_INTERVAL=10ms"}
+		"SLUICE_HTTP_LISTEN=" + freePort(t), "SLUICE_CLICKHOUSE_EMBEDDED_ENABLED=false", "SLUICE_ANALYTICS_FLUSH_INTERVAL=10ms", "SLUICE_RECORDS_CAPTURES=1"}
 	if dsn != "" {
 		env = append(env, "SLUICE_CLICKHOUSE_DSN="+dsn)
 	}

@@ -59,7 +59,7 @@ func (g *globals) routeCommand() *cobra.Command {
 		Use: "list", Short: "List routes with their candidates", Args: exactly(0, "no arguments"),
 		Long: "List routes with their candidates and fallback chains.\n\nStrategies:\n" + strategies(),
 		RunE: g.listRoutes,
-	}, explain)
+	}, explain, g.replayCommand())
 }
 
 // strategies documents every strategy, from the router itself.

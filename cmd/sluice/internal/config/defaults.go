@@ -41,7 +41,7 @@ func base() *Config {
 		}},
 		HTTP:    HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384},
 		DataDir: "./sluice-data",
-		Records: Records{Retention: 24 * time.Hour},
+		Records: Records{Retention: 24 * time.Hour, Captures: 0.01},
 		Workers: Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond,
 			RetryBudget: 0.25, RetryMinimum: 60, Drain: 30 * time.Second},
 		Analytics: Analytics{FlushInterval: 500 * time.Millisecond},

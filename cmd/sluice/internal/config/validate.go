@@ -248,6 +248,7 @@ func (v *validator) bounds() {
 		v.duration("nats.embedded.sync", s, time.Millisecond, time.Hour)
 	}
 	v.number("workers.max_attempts", int64(w.MaxAttempts), 1, 100)
+	v.share("records.captures", v.c.Records.Captures, 1)
 	v.number("workers.retry_minimum", int64(w.RetryMinimum), 1, 1_000_000)
 	if w.RetryBudget <= 0 || w.RetryBudget > 10 {
 		v.bad("workers.retry_budget", fmt.Sprint(w.RetryBudget), "must be above 0 and at most 10")

@@ -1,0 +1,112 @@
+package path
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// captured is what the captures of a job say, with the recorded decisions.
+type captured struct {
+	Recorded []struct {
+		Attempt  int
+		Decision *wire.Decision
+	}
+	Captures []struct {
+		Attempt int
+		Capture *router.Capture
+	}
+}
+
+func (r *rig) captures(id string) captured {
+	r.t.Helper()
+	return ask[captured](r, r.subj.Admin("route.captures"), `{"tenant":"acme","job":"`+id+`"}`)
+}
+
+// TestEveryDecisionReplays: under load, failures, limits and retries, with two
+// routers, every decision is made again from what was captured, bit for bit;
+// and a capture that was changed is found out.
+func TestEveryDecisionReplays(t *testing.T) {
+	for _, strategy := range []string{"least_connections", "power_of_two", "adaptive_weights", "performance", "consistent_hashing", "weighted_round_robin", "cost"} {
+		t.Run(strategy, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				flaky := func() *script {
+					return &script{reply: func(int, string) reply {
+						if rand.IntN(5) == 0 {
+							return reply{status: http.StatusInternalServerError, delay: 20 * time.Millisecond}
+						}
+						return reply{delay: time.Duration(50+rand.IntN(100)) * time.Millisecond}
+					}}
+				}
+				r := start(t, setup{dir: dir, bare: true, strategy: strategy, captures: 1, attempts: 20, pools: []pool{
+					{name: "a", concurrency: 4, weight: 3, provider: flaky()}, {name: "b", concurrency: 4, provider: flaky()}, {name: "c", concurrency: 4, unpriced: true, provider: flaky()}}})
+				r.router("r1", nil)
+				r.router("r2", nil)
+				r.serve("w1", "a", "b", "c")
+				time.Sleep(time.Second)
+				var ids []string
+				for i := range 60 {
+					ids = append(ids, r.publish(chat, "Sluice-Affinity", string(rune('a'+i%7)), "Sluice-Label-n", strings.Repeat("x", i)))
+					time.Sleep(30 * time.Millisecond)
+				}
+				r.allSucceed(ids)
+				time.Sleep(time.Second)
+				decisions := 0
+				for _, id := range ids {
+					got := r.captures(id)
+					if len(got.Captures) != len(got.Recorded) || len(got.Captures) == 0 {
+						t.Fatalf("job %s: %d captures of %d decisions", id, len(got.Captures), len(got.Recorded))
+					}
+					for i, c := range got.Captures {
+						want := got.Recorded[i]
+						if c.Attempt != want.Attempt {
+							t.Fatalf("job %s: attempt %d, want %d", id, c.Attempt, want.Attempt)
+						}
+						replayed, differs, err := router.Verify(c.Capture, want.Decision)
+						if err != nil || len(differs) > 0 {
+							t.Fatalf("job %s, attempt %d: %v, %q", id, c.Attempt, err, differs)
+						}
+						a, _ := json.Marshal(replayed)
+						if b, _ := json.Marshal(want.Decision); string(a) != string(b) {
+							t.Fatalf("replayed %s\nrecorded %s", a, b)
+						}
+						decisions++
+						c.Capture.Load[0].Depth += 3
+						if _, differs, err := router.Verify(c.Capture, want.Decision); err != nil || len(differs) == 0 {
+							t.Errorf("a changed capture is not found out: %v", err)
+						}
+					}
+				}
+				if decisions <= len(ids) {
+					t.Errorf("%d decisions of %d jobs: no retries among them", decisions, len(ids))
+				}
+			})
+		})
+	}
+}
+
+// TestCaptureSample: the same share of the jobs is captured whole, whoever
+// decides; none by default.
+func TestCaptureSample(t *testing.T) {
+	for share, want := range map[float64][2]int{0: {0, 0}, 0.2: {40, 120}} {
+		bubble(t, func(t *testing.T, dir string) {
+			r := start(t, setup{dir: dir, bare: true, captures: share, pools: []pool{{name: "a", concurrency: 64, provider: &script{}}}})
+			r.router("r1", nil)
+			r.router("r2", nil)
+			r.serve("w1", "a")
+			time.Sleep(time.Second)
+			ids := r.flood(wire.Standard, 400, chat)
+			r.allSucceed(ids)
+			time.Sleep(time.Second)
+			if n := int(r.streamSeq(wire.StreamCaptures)); n < want[0] || n > want[1] {
+				t.Errorf("%d of 400 jobs are captured at a share of %g", n, share)
+			}
+		})
+	}
+}
