@@ -17,6 +17,7 @@ FIRST     ?= 1
 TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),synthetic)
 SPEED     ?= 100
 KILLS     ?= 0
+LINES     ?= 100000
 ARGS      ?=
 # `make chaos`: seed of the faults, and jobs of a run.
 SEED      ?= 1
@@ -64,6 +65,10 @@ chaos: build engine nats-server ## kill, pause and cut a cluster of real process
 
 mutate: engine ## remove each guard against loss and double counting, and see that a test notices (docs/reliability.md)
 	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test ./integration/mutate -count=1 -v -timeout 2h -run TestMutants -mutate
+
+bench-batch: build engine ## a batch of LINES lines through a pool that answers at once; then the same with ten kill -9 on the way
+	bin/sluice bench --batch $(LINES) $(ARGS)
+	bin/sluice bench --batch $(LINES) --kills 10 $(ARGS)
 
 check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }

@@ -23,8 +23,12 @@ type follower struct {
 	stop func()          // ends reading, so that it begins anew
 }
 
-// readAhead bounds the records in memory: the largest is wire.MaxPayload.
-const readAhead = 12 << 20
+// readAhead and readAheadBytes bound the records in memory; one may have
+// wire.MaxPayload.
+const (
+	readAhead      = 512
+	readAheadBytes = wire.MaxPayload + 1<<20
+)
 
 // follow has the run's records delivered.
 func (s *Service) follow(r *run) {
@@ -99,7 +103,7 @@ func (f *follower) read(ctx context.Context, from uint64) error {
 	if err != nil {
 		return err
 	}
-	it, err := cons.Messages(jetstream.PullMaxBytes(readAhead))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes))
 	if err != nil {
 		return err
 	}

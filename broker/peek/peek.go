@@ -77,7 +77,10 @@ type Walk struct {
 // agrees. more is whether the stream held more by then.
 func (w *Walk) Run(ctx context.Context, each func(Message), enough func() bool) (more bool, err error) {
 	inbox := w.Conn.NewInbox()
-	sub, err := w.Conn.SubscribeSync(inbox)
+	// Room for one answer: a synchronous subscription has room for half a
+	// million messages, which takes four megabytes.
+	msgs := make(chan *nats.Msg, w.Batch+16)
+	sub, err := w.Conn.ChanSubscribe(inbox, msgs)
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +93,7 @@ func (w *Walk) Run(ctx context.Context, each func(Message), enough func() bool) 
 		if err := w.Conn.PublishRequest(directGet+w.Stream, inbox, req); err != nil {
 			return false, err
 		}
-		last, more, err := w.answer(ctx, sub, each)
+		last, more, err := w.answer(ctx, msgs, each)
 		if err != nil || !more || enough() {
 			return more, err
 		}
@@ -99,9 +102,9 @@ func (w *Walk) Run(ctx context.Context, each func(Message), enough func() bool) 
 }
 
 // answer reads one answer of the server to its end marker.
-func (w *Walk) answer(ctx context.Context, sub *nats.Subscription, each func(Message)) (last uint64, more bool, err error) {
+func (w *Walk) answer(ctx context.Context, msgs <-chan *nats.Msg, each func(Message)) (last uint64, more bool, err error) {
 	for {
-		msg, err := receive(ctx, sub)
+		msg, err := receive(ctx, msgs)
 		if err != nil {
 			return 0, false, fmt.Errorf("read %s: %w", w.Stream, err)
 		}
@@ -127,12 +130,20 @@ func (w *Walk) answer(ctx context.Context, sub *nats.Subscription, each func(Mes
 // broken connection has lost does not come again.
 const silence = 30 * time.Second
 
-func receive(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
-	timed, cancel := context.WithTimeoutCause(ctx, silence, nats.ErrTimeout)
-	defer cancel()
-	msg, err := sub.NextMsgWithContext(timed)
-	if err != nil && timed.Err() != nil {
-		err = context.Cause(timed)
+func receive(ctx context.Context, msgs <-chan *nats.Msg) (*nats.Msg, error) {
+	select {
+	case m := <-msgs: // the usual case: no timer
+		return m, nil
+	default:
 	}
-	return msg, err
+	t := time.NewTimer(silence)
+	defer t.Stop()
+	select {
+	case m := <-msgs:
+		return m, nil
+	case <-t.C:
+		return nil, nats.ErrTimeout
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }

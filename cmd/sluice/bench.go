@@ -23,10 +23,15 @@ beside one raw JetStream hop, in turn, and the latency that the broker adds.
 
 With --trace: replays an Azure LLM inference trace (or one made up like it,
 with "synthetic") through simulated pools in a server process of its own, kills
-it as often as asked, and compares ledger, ClickHouse and the providers' books.`,
+it as often as asked, and compares ledger, ClickHouse and the providers' books.
+
+With --batch: a batch of that many lines through one simulated pool that answers
+at once, in a server process of its own that may be killed too: lines a second,
+memory, time to the first result, and that no line ran twice.`,
 		Example: `  sluice bench
   sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
-  sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1`,
+  sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1
+  sluice bench --batch 100000 --kills 10`,
 	}
 	c.AddCommand(benchRoutersCommand())
 	var o bench.Options
@@ -42,11 +47,22 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.`
 	speed := f.Float64("speed", 100, "times faster than recorded")
 	limit := f.Int("limit", 0, "most jobs of the trace (0: all of it; synthetic: 5,000)")
 	kills := f.Int("kills", 0, "how often to kill -9 and restart the server on the way")
+	lines := f.Int("batch", 0, "lines of a batch to measure")
+	size := f.Int("size", 1024, "bytes of each line of the batch")
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		exe, err := os.Executable()
 		if err != nil {
 			return err
+		}
+		if *lines > 0 {
+			rep, err := bench.Batch(cmd.Context(), bench.BatchOptions{Lines: *lines, Size: *size, Concurrency: o.Concurrency, Kills: *kills, Seed: *seed,
+				Command: []string{exe}, Log: cmd.ErrOrStderr()})
+			if err != nil {
+				return err
+			}
+			rep.Print(cmd.OutOrStdout())
+			return rep.Err()
 		}
 		if *trace == "" {
 			tuneGC() // as up does: the path runs in this process

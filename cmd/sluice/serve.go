@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -80,16 +78,6 @@ func engineCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return engine.Main(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
-	}
-}
-
-// gcPercent trades memory for CPU: an idle broker's heap is a few MiB, so even
-// this leaves the process small. GOGC wins.
-const gcPercent = 300
-
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 }
 

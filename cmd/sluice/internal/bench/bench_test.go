@@ -129,3 +129,26 @@ func TestRun(t *testing.T) {
 		t.Errorf("last line %q, want a ratio", last)
 	}
 }
+
+// A batch whose server is killed on the way has every result once, and no line
+// that had finished runs again.
+func TestBatchIsKilled(t *testing.T) {
+	needEngine(t)
+	rep, err := Batch(t.Context(), BatchOptions{Lines: 2000, Concurrency: 64, Latency: 50 * time.Millisecond, Kills: 3, Seed: 7, Command: sluice(t), Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rep.Err(); err != nil {
+		t.Error(err)
+	}
+	if rep.Kills != 3 || rep.Repeated == 0 || rep.Calls != 2000+rep.Repeated || rep.First == 0 || rep.Took == 0 || rep.Peak <= rep.Idle {
+		t.Errorf("%+v", rep)
+	}
+	var out strings.Builder
+	rep.Print(&out)
+	for _, want := range []string{"2000 lines in ", "3 kill -9", "first result after", "MiB above idle", "0 lost, 0 doubled"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report does not say %q:\n%s", want, out.String())
+		}
+	}
+}

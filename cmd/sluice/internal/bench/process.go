@@ -23,6 +23,7 @@ type process struct {
 	dir     string
 	config  string
 	nats    string // host:port
+	http    string // host:port
 	dsn     string
 	log     io.Writer
 	environ []string // beside this process's own
@@ -39,11 +40,11 @@ func newProcess(command []string, pools func(dir string) string, log io.Writer) 
 		log = io.Discard
 	}
 	p := &process{command: command, dir: dir, config: filepath.Join(dir, "sluice.yaml"), log: log,
-		nats: fmt.Sprintf("127.0.0.1:%d", freePort())}
+		nats: fmt.Sprintf("127.0.0.1:%d", freePort()), http: fmt.Sprintf("127.0.0.1:%d", freePort())}
 	ch := freePort()
 	p.dsn = fmt.Sprintf("http://default:bench@127.0.0.1:%d", ch)
 	text := fmt.Sprintf("nats: {embedded: {listen: %q}}\nclickhouse: {embedded: {listen: \"127.0.0.1:%d\", password: bench}}\n"+
-		"http: {listen: \"127.0.0.1:0\"}\ndata_dir: %s\n%s", p.nats, ch, filepath.Join(dir, "data"), pools(dir))
+		"http: {listen: %q}\ndata_dir: %s\n%s", p.nats, ch, p.http, filepath.Join(dir, "data"), pools(dir))
 	return p, os.WriteFile(p.config, []byte(text), 0o600)
 }
 
