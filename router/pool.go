@@ -114,8 +114,11 @@ type Hours struct {
 
 // RouteSpec is a model name that clients ask for.
 type RouteSpec struct {
-	Name       string          `json:"name,omitzero"`
-	Strategy   string          `json:"strategy,omitzero"`
+	Name     string `json:"name,omitzero"`
+	Strategy string `json:"strategy,omitzero"`
+	// Of is the route that this one is a variant of: clients cannot ask for it
+	// by its own name. Empty: they can. Decisions do not look at it.
+	Of         string          `json:"of,omitzero"`
 	Candidates []CandidateSpec `json:"candidates,omitzero"`
 	// Require are labels that a candidate's pool must carry.
 	Require []Label `json:"require,omitzero"`

@@ -1,8 +1,8 @@
 // Package steer says where a job goes beside the router's own choice: which
 // route decides, under which conditions, and who said so.
 //
-//	Plan (immutable: rules, fallback chains) ──┐
-//	job, tier, time                          ──┴─▶ Course
+//	Plan (immutable: rules, experiments, fallback chains) ──┐
+//	job, tier, time                                       ──┴─▶ Course
 //	Course, loads ─▶ Decide: the router on the course's route, then on the
 //	                 steps of its fallback chain ─▶ Choice
 //

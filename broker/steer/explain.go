@@ -68,7 +68,7 @@ func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats
 	m := *job
 	c := p.Steer(t, &m, tier, 1, now)
 	if _, ok := t.Route(c.Route); !ok {
-		return nil, wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", c.Route)
+		return nil, wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", m.Route)
 	}
 	in := router.Input{Meta: &m, Progress: &wire.Progress{}, Now: now.UnixNano(), Tier: tier, Needs: router.Capability(m.Needs), Stats: stats}
 	c.Input(&in)

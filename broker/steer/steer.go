@@ -13,6 +13,9 @@ type Config struct {
 	Rules *rules.Set // nil: none
 	// Fallbacks are the chains by route; they are not to be changed any more.
 	Fallbacks map[string][]Step
+	// Experiments are by route, at most one each; they are not to be changed
+	// any more.
+	Experiments map[string]*Experiment
 }
 
 // Plan is how jobs are steered. Make one with New; it is immutable. A nil
@@ -31,6 +34,8 @@ type Course struct {
 	Require, Prefer []router.Label
 	MaxAttempts     int // 0: as the worker is configured
 	Rules, Failed   []string
+	// Experiment that the job is in, and its variant; empty: none.
+	Experiment, Variant string
 }
 
 // Steer takes a job's course and writes what rules say of class and deadline
@@ -48,6 +53,7 @@ func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, no
 			c.Failed = append(c.Failed, out.Router)
 		}
 	}
+	p.vary(t, m, &c)
 	class := m.Asked()
 	m.Class, m.AskedClass = class, ""
 	if out.Class != "" && out.Class != class {
@@ -59,6 +65,29 @@ func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, no
 		}
 	}
 	return c
+}
+
+// vary puts the job into the experiment of its route.
+func (p *Plan) vary(t *router.Table, m *wire.Meta, c *Course) {
+	if r, ok := t.Route(c.Route); ok && r.Spec().Of != "" && c.Route == m.Route {
+		c.Route, c.Base = "", "" // what only experiments name cannot be asked for
+		return
+	}
+	e := p.cfg.Experiments[c.Base]
+	if e == nil {
+		return
+	}
+	v := e.Assign(m)
+	if v == nil {
+		return
+	}
+	if v.Route != "" {
+		if _, ok := t.Route(v.Route); !ok {
+			return // I2: not in the experiment then
+		}
+		c.Route = v.Route
+	}
+	c.Experiment, c.Variant = e.Name, v.Name
 }
 
 // Input adds to a decision's input what the course asks of it.
@@ -78,6 +107,7 @@ func (c *Course) Attempt(n int, t *router.Table, load []router.Load, ch *Choice)
 // note adds the course to what is recorded of a choice.
 func (c *Course) note(d *wire.Decision, ch *Choice) {
 	d.Rules, d.Failed, d.Left, d.Next = c.Rules, c.Failed, ch.Left, ch.Next
+	d.Experiment, d.Variant = c.Experiment, c.Variant
 }
 
 // chain is the fallback chain of a course.

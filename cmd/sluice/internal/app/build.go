@@ -55,8 +55,12 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 	}
 	var routes []router.RouteSpec
 	schedules := zones{}
+	list := cfg.Versions()
 	for _, r := range cfg.Routes {
-		spec := router.RouteSpec{Name: r.Model, Strategy: r.Strategy, Params: params(&r.Params)}
+		list = append(list, config.Version{Route: r})
+	}
+	for _, r := range list {
+		spec := router.RouteSpec{Name: r.Model, Of: r.Of, Strategy: r.Strategy, Params: params(&r.Params)}
 		spec.Require = labels(r.Require)
 		for _, c := range r.Candidates {
 			p := cfg.Pool(c.Pool)

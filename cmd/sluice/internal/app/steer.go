@@ -23,7 +23,7 @@ func buildPlan(cfg *config.Config) (*steer.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg)}), nil
+	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg), Experiments: experiments(cfg)}), nil
 }
 
 // Steering makes the table and the plan that decide about jobs.
@@ -43,6 +43,21 @@ func fallbacks(cfg *config.Config) map[string][]steer.Step {
 		for _, f := range r.Fallback {
 			out[r.Model] = append(out[r.Model], steer.Step{Route: f.Route, MaxTokens: f.MaxTokens, Wait: f.Wait})
 		}
+	}
+	return out
+}
+
+// experiments are the experiments by route.
+func experiments(cfg *config.Config) map[string]*steer.Experiment {
+	out := map[string]*steer.Experiment{}
+	for i := range cfg.Experiments {
+		e := &cfg.Experiments[i]
+		x := &steer.Experiment{Name: e.Name, Key: e.Key}
+		for j := range e.Variants {
+			v := &e.Variants[j]
+			x.Variants = append(x.Variants, steer.Variant{Name: v.Name, Weight: v.Weight, Route: e.RouteOf(v)})
+		}
+		out[e.Route] = x
 	}
 	return out
 }

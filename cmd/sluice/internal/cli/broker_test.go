@@ -236,7 +236,7 @@ func TestPoolsAndRoutes(t *testing.T) {
 	})
 	wants(t, tm.ok("route", "list"), "MODEL", "chat ", "round_robin", "bad ")
 	var routes routesAnswer
-	if tm.json(&routes, "route", "list"); len(routes.Routes) != 6 {
+	if tm.json(&routes, "route", "list"); len(routes.Routes) != 8 {
 		t.Errorf("got %+v", routes)
 	}
 	wants(t, tm.ok("route", "explain"), "route chat, least_connections: good/m")
@@ -259,7 +259,7 @@ func TestDoctorOnARunningBroker(t *testing.T) {
 	if r.code != 0 {
 		t.Errorf("status %d", r.code)
 	}
-	wants(t, r.out, "ok    configuration ", ": 5 pools, 6 routes", "warn  configuration no ClickHouse", "ok    data directory", "ok    nats",
+	wants(t, r.out, "ok    configuration ", ": 5 pools, 7 routes", "warn  configuration no ClickHouse", "ok    data directory", "ok    nats",
 		"ok    router", "ok    streams       SLUICE_JOBS 1", "every one of the 5 pools has a worker", "unknown: free/x", "→ give them a price")
 	var report struct {
 		Healthy bool

@@ -17,6 +17,7 @@ func TestExplain(t *testing.T) {
 	if err := os.WriteFile(request, []byte(`{"model":"soft","messages":[{"role":"user","content":"`+strings.Repeat("many words ", 50)+`"}],"max_tokens":50}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	tm.ok("submit", "hello") // the router knows the workers from then on
 	alone := *tm
 	alone.steering = app.Steering
 	for _, c := range []struct {

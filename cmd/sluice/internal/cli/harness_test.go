@@ -121,6 +121,9 @@ routes:
   - {model: bad, strategy: round_robin, candidates: [{pool: bad}]}
   - {model: worse, candidates: [{pool: worse}]}
   - {model: soft, candidates: [{pool: slow, weight: 0}, {pool: free, context: 10}], fallback: [{wait: 1ms}, {route: chat, max_tokens: 5}]}
+  - {model: split, candidates: [{pool: good}]}
+experiments:
+  - {name: ab, route: split, variants: [{name: control}, {name: slower, candidates: [{pool: free}]}, {name: none, weight: 0, route: bad}]}
 rules:
   - {name: vip, when: 'labels[?"vip"].orValue("") == "yes"', then: {class: interactive, prefer: {fast: "yes"}, max_attempts: 9}, continue: true}
   - {name: eu, when: 'region == "eu" || tenant == "europe"', then: {route: unknown-cost, deadline: 1h}}

@@ -86,6 +86,9 @@ func printDecision(w io.Writer, d *wire.Decision, indent string) error {
 	if d.Fallback > 0 && indent != "" {
 		line += fmt.Sprintf(", by fallback %d", d.Fallback)
 	}
+	if d.Experiment != "" {
+		line += fmt.Sprintf("; experiment %s, variant %s", d.Experiment, d.Variant)
+	}
 	if len(d.Rules) > 0 {
 		line += "; rules " + strings.Join(d.Rules, ", ")
 	}

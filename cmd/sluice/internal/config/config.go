@@ -9,19 +9,20 @@ import (
 // Config is the whole configuration, as Load returns it: complete, checked,
 // and not to be changed.
 type Config struct {
-	SubjectPrefix string     `yaml:"subject_prefix"` // first tokens of every NATS subject; default "sluice"
-	NATS          NATS       `yaml:"nats"`
-	ClickHouse    ClickHouse `yaml:"clickhouse"`
-	HTTP          HTTP       `yaml:"http"`
-	DataDir       string     `yaml:"data_dir"` // everything on disk lies below; default "./sluice-data"
-	Records       Records    `yaml:"records"`
-	Workers       Workers    `yaml:"workers"`
-	Analytics     Analytics  `yaml:"analytics"`
-	Pools         []Pool     `yaml:"pools"`           // up to MaxPools
-	Routes        []Route    `yaml:"routes"`          // up to MaxRoutes
-	Rules         []Rule     `yaml:"rules,omitempty"` // up to MaxRules
-	Budgets       []Budget   `yaml:"budgets,omitempty"`
-	Tenants       []Tenant   `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
+	SubjectPrefix string       `yaml:"subject_prefix"` // first tokens of every NATS subject; default "sluice"
+	NATS          NATS         `yaml:"nats"`
+	ClickHouse    ClickHouse   `yaml:"clickhouse"`
+	HTTP          HTTP         `yaml:"http"`
+	DataDir       string       `yaml:"data_dir"` // everything on disk lies below; default "./sluice-data"
+	Records       Records      `yaml:"records"`
+	Workers       Workers      `yaml:"workers"`
+	Analytics     Analytics    `yaml:"analytics"`
+	Pools         []Pool       `yaml:"pools"`           // up to MaxPools
+	Routes        []Route      `yaml:"routes"`          // up to MaxRoutes
+	Rules         []Rule       `yaml:"rules,omitempty"` // up to MaxRules
+	Experiments   []Experiment `yaml:"experiments,omitempty"`
+	Budgets       []Budget     `yaml:"budgets,omitempty"`
+	Tenants       []Tenant     `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
 
 	// Path is the file that was read; empty without one.
 	Path string `yaml:"-"`

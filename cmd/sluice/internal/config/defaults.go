@@ -94,6 +94,7 @@ func (d *decoder) complete(c *Config, src Sources, added Added) {
 	for i := range c.Routes {
 		d.completeRoute(pools, &c.Routes[i], at("routes", i))
 	}
+	d.completeVersions(c, pools)
 	if !c.ClickHouse.DSN.IsZero() && !d.given("clickhouse.embedded.enabled") {
 		c.ClickHouse.Embedded.Enabled = false
 	}
@@ -162,14 +163,18 @@ func (d *decoder) completeRoute(pools map[string]*Pool, r *Route, key string) {
 	if r.Strategy == "" {
 		r.Strategy = DefaultStrategy
 	}
-	for i := range r.Candidates {
-		cand := &r.Candidates[i]
+	d.completeCandidates(pools, r.Candidates, r.Model, key)
+}
+
+func (d *decoder) completeCandidates(pools map[string]*Pool, list []Candidate, route, key string) {
+	for i := range list {
+		cand := &list[i]
 		pool := pools[cand.Pool]
 		if pool == nil {
 			continue
 		}
 		if cand.Model == "" {
-			cand.Model = pool.defaultModel(r.Model)
+			cand.Model = pool.defaultModel(route)
 		}
 		if d.given(key+".candidates") && !d.given(at(key+".candidates", i)+".weight") {
 			cand.Weight = pool.Weight

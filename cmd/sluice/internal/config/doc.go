@@ -11,7 +11,7 @@
 //
 // The variable of a key is SLUICE_ and the key in capitals with "_" for ".":
 // http.listen is SLUICE_HTTP_LISTEN. An empty variable counts as unset. A list
-// (pools, routes, rules, budgets, tenants) is given whole, as YAML. A flag may also
+// (pools, routes, rules, experiments, budgets, tenants) is given whole, as YAML. A flag may also
 // name one element of a list: pools.openai-us.concurrency.
 //
 // # Secrets

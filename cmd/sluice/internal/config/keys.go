@@ -100,6 +100,8 @@ func elementNames(list reflect.Value) []string {
 			names[i] = e.Name
 		case Rule:
 			names[i] = e.Name
+		case Experiment:
+			names[i] = e.Name
 		case Budget:
 			names[i] = e.Scope
 		}

@@ -198,11 +198,12 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"workers.ack_wait": "5s", "workers.max_attempts": "7", "workers.retry_backoff": "1s", "workers.drain": "9s",
 		"workers.retry_budget": "0.5", "workers.retry_minimum": "9",
 		"analytics.flush_interval": "50ms", "nats.replicas": "3",
-		"pools":   "[{name: a, adapter: simulated, models: {m: {}}}]",
-		"routes":  "[{model: r, candidates: [{pool: a}]}]",
-		"rules":   "[{name: r, when: \"true\", then: {class: batch}}]",
-		"budgets": "[{scope: global, limit_usd: 0.000000001}]",
-		"tenants": "[{name: t, key: k}]",
+		"pools":       "[{name: a, adapter: simulated, models: {m: {}}}]",
+		"routes":      "[{model: r, candidates: [{pool: a}]}]",
+		"rules":       "[{name: r, when: \"true\", then: {class: batch}}]",
+		"experiments": "[{name: e, route: r, variants: [{name: a}, {name: b}]}]",
+		"budgets":     "[{scope: global, limit_usd: 0.000000001}]",
+		"tenants":     "[{name: t, key: k}]",
 	}
 	var environ []string
 	for _, k := range Keys() {

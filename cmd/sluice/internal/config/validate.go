@@ -30,6 +30,7 @@ func (v *validator) run() {
 	v.pools()
 	v.routes()
 	v.rules()
+	v.versions()
 	v.budgets()
 	v.tenants()
 }
