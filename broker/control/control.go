@@ -71,9 +71,10 @@ type ModelInfo struct {
 
 // Service answers requests. Make one with New, start it with Run.
 type Service struct {
-	cfg  Config
-	jobs sync.WaitGroup
-	busy chan struct{}
+	cfg   Config
+	index *indexes
+	jobs  sync.WaitGroup
+	busy  chan struct{}
 }
 
 // maxBusy bounds the requests in work; further ones wait in the connection.
@@ -83,7 +84,9 @@ const maxBusy = 64
 const requestTimeout = 30 * time.Second
 
 // New makes a Service; it does no I/O.
-func New(cfg Config) *Service { return &Service{cfg: cfg, busy: make(chan struct{}, maxBusy)} }
+func New(cfg Config) *Service {
+	return &Service{cfg: cfg, index: newIndexes(cfg.JS.Conn(), cfg.Subjects), busy: make(chan struct{}, maxBusy)}
+}
 
 // queueGroup shares the requests among all processes that answer.
 const queueGroup = "sluice"
@@ -186,6 +189,9 @@ func failure(tenant, job string, code wire.Code, msg string) *wire.Answer {
 }
 
 func (s *Service) internal(tenant, job string, err error) *wire.Answer {
+	if errors.Is(err, errSearching) {
+		return failure(tenant, job, wire.CodeUnavailable, "the job has no record yet, and the tenant's queue is too long to be searched at once: try again in a moment")
+	}
 	s.cfg.Logger.Warn("request failed", "tenant", tenant, "job", job, "err", err)
 	return failure(tenant, job, wire.CodeInternal, "the request could not be carried out, try again: "+err.Error())
 }

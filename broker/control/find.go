@@ -4,44 +4,29 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/peek"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// queued looks for a job without a record in the streams it may still be in.
-// It returns nil if the job is in none. A job with an automatic ID is one
-// read away; any other is searched for among the tenant's queued jobs.
+// queued looks for a job without a record in the queues that it may still be
+// in. It returns nil if the job is in none.
 func (s *Service) queued(ctx context.Context, tenant, job string) (*wire.Meta, error) {
-	sub := s.cfg.Subjects
 	if wire.IsAutoID(job) {
 		if m, err := s.bySequence(ctx, tenant, job); m != nil || err != nil {
 			return m, err
 		}
-	} else {
-		m, err := s.scan(ctx, sub.Stream(wire.StreamJobs), sub.Jobs(tenant, "*"), 1, func(msg peek.Message) *wire.Meta {
-			return matchSubmitted(sub, msg, tenant, job)
-		})
-		if m != nil || err != nil {
-			return m, err
-		}
 	}
-	assigned := func(msg peek.Message) *wire.Meta {
-		a, err := wire.DecodeAssignment(msg.Header)
-		if err == nil && a.Meta.Tenant == tenant && a.Meta.ID == job {
-			return &a.Meta
+	if m, err := s.index.find(ctx, tenant, job); m != nil || err != nil {
+		return m, err
+	}
+	// The pools' queues are short.
+	return s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamWork), s.cfg.Subjects.WorkAll(), 1, func(msg peek.Message) *wire.Meta {
+		if m := metaOf(s.cfg.Subjects, msg); m != nil && m.Tenant == tenant && m.ID == job {
+			return m
 		}
 		return nil
-	}
-	for _, q := range []struct{ stream, subject string }{
-		{wire.StreamJobs, sub.BacklogAll()}, // parked
-		{wire.StreamSched, sub.Requeue(tenant, "*")},
-		{wire.StreamWork, sub.WorkAll()},
-	} {
-		if m, err := s.scan(ctx, sub.Stream(q.stream), q.subject, 1, assigned); m != nil || err != nil {
-			return m, err
-		}
-	}
-	return nil, nil
+	})
 }
 
 func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Meta, error) {
@@ -53,24 +38,40 @@ func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Met
 	if err != nil || !ok {
 		return nil, err
 	}
-	return matchSubmitted(s.cfg.Subjects, m, tenant, job), nil
+	if meta := metaOf(s.cfg.Subjects, m); meta != nil && meta.Tenant == tenant && meta.ID == job {
+		return meta, nil
+	}
+	return nil, nil
 }
 
-// matchSubmitted tells whether a submitted message is the tenant's job; the ID
-// is compared before the body is looked at.
-func matchSubmitted(sub wire.Subjects, msg peek.Message, tenant, job string) *wire.Meta {
-	if !wire.IsAutoID(job) && msg.Header.Get(wire.HeaderJobID) != job {
-		return nil
+// metaOf is the job of a message in a queue: submitted, fired, or queued by
+// Sluice itself; nil: there is none to be read.
+func metaOf(s wire.Subjects, m peek.Message) *wire.Meta {
+	tenant, class, ok := s.SplitJobs(m.Stored)
+	switch {
+	case ok && m.Stored == s.Jobs(tenant, class):
+		job, _ := wire.ParseJob(tenant, class, m.Header, m.Data, m.Seq, m.At)
+		return &job.Meta
+	case ok && m.Stored == s.Requeue(tenant, class) && cron.Fired(s, m.Header):
+		job, _ := cron.Job(s, m.Header, class, m.Data, m.Seq, m.At)
+		return &job.Meta
 	}
-	t, class, ok := sub.SplitJobs(msg.Stored)
-	if !ok || t != tenant {
-		return nil
+	if a, err := wire.DecodeAssignment(m.Header); err == nil && a.Meta.Valid() {
+		return &a.Meta
 	}
-	parsed, _ := wire.ParseJob(tenant, class, msg.Header, msg.Data, msg.Seq, msg.At)
-	if parsed.ID != job {
-		return nil
+	return nil
+}
+
+// idOf is the job's ID, without a look at a submitted body; empty for one that
+// is found by its sequence.
+func idOf(s wire.Subjects, m peek.Message) string {
+	if tenant, class, ok := s.SplitJobs(m.Stored); ok && m.Stored == s.Jobs(tenant, class) {
+		return m.Header.Get(wire.HeaderJobID)
 	}
-	return &parsed.Meta
+	if meta := metaOf(s, m); meta != nil {
+		return meta.ID
+	}
+	return ""
 }
 
 // scanBatch and scanBytes bound one answer of a scan.

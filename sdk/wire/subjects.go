@@ -36,7 +36,7 @@ func (s Subjects) Requeue(tenant string, class Class) string {
 }
 
 // Backlog is where the dispatcher parks a tenant's jobs of a route that has no
-// room, or with "*" a filter. Without a tenant it is where all of them were
+// room, or with the tenant "*" a filter. Without a tenant it is where all of them were
 // parked once.
 func (s Subjects) Backlog(class Class, route, tenant string) string {
 	if tenant == "" {
@@ -44,6 +44,9 @@ func (s Subjects) Backlog(class Class, route, tenant string) string {
 	}
 	return s.join("backlog", string(class), Token(route), tenant)
 }
+
+// BacklogOf is the filter of a tenant's parked jobs.
+func (s Subjects) BacklogOf(tenant string) string { return s.join("backlog", "*", "*", tenant) }
 
 // BacklogAll is the filter of all parked jobs.
 func (s Subjects) BacklogAll() string { return s.join("backlog", ">") }
