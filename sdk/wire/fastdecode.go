@@ -105,6 +105,8 @@ func (s *scanner) meta(m *Meta) error {
 			return s.labels(&m.Labels)
 		case "mt":
 			return integer(s, &m.MaxTokens)
+		case "ch":
+			return integer(s, &m.Choices)
 		case "nd":
 			return integer(s, &m.Needs)
 		case "ac":
@@ -165,6 +167,8 @@ func (s *scanner) progress(p *Progress) error {
 			return integer(s, &p.ReadyAt)
 		case "f":
 			return integer(s, &p.Steps)
+		case "td":
+			return integer(s, &p.Told)
 		}
 		return errSlow
 	})
@@ -215,6 +219,8 @@ func (s *scanner) attempt(a *Attempt) error {
 			return integer(s, &a.MaxAttempts)
 		case "mx":
 			return integer(s, &a.MaxTokens)
+		case "ho":
+			return once(&a.Hold, s.hold)
 		case "d":
 			return once(&a.Decision, s.decision)
 		}
@@ -255,6 +261,18 @@ func (s *scanner) usage(u *Usage) error {
 			return integer(s, &u.Output)
 		case "r":
 			return integer(s, &u.Reasoning)
+		}
+		return errSlow
+	})
+}
+
+func (s *scanner) hold(h *Hold) error {
+	return s.object(func(key string) error {
+		switch key {
+		case "s":
+			return s.uint(&h.Seq)
+		case "at":
+			return integer(s, &h.At)
 		}
 		return errSlow
 	})

@@ -110,6 +110,7 @@ func (o *objectWriter) meta(m *Meta) {
 		o.key("l").labels(m.Labels)
 	}
 	o.optInt("mt", m.MaxTokens)
+	o.optInt("ch", int64(m.Choices))
 	o.optInt("nd", int64(m.Needs))
 	o.optText("ac", string(m.AskedClass))
 	o.optText("sh", m.Shadow)
@@ -144,6 +145,7 @@ func (o *objectWriter) progress(p *Progress) {
 	o.key("x").uint(p.Expect)
 	o.optInt("ra", p.ReadyAt)
 	o.optInt("f", int64(p.Steps))
+	o.optInt("td", p.Told)
 	o.close()
 }
 
@@ -178,6 +180,12 @@ func (o *objectWriter) attempt(a *Attempt) {
 	}
 	o.optInt("ma", int64(a.MaxAttempts))
 	o.optInt("mx", a.MaxTokens)
+	if a.Hold != nil {
+		o.key("ho").open()
+		o.key("s").uint(a.Hold.Seq)
+		o.key("at").int(a.Hold.At)
+		o.close()
+	}
 	if a.Decision != nil {
 		o.key("d").decision(a.Decision)
 	}

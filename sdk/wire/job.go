@@ -45,6 +45,7 @@ type Meta struct {
 	Trace       string            `json:"tp,omitempty"`
 	Labels      map[string]string `json:"l,omitempty"`
 	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
+	Choices     int               `json:"ch,omitempty"` // answers asked for at once, 0: one
 	Needs       Needs             `json:"nd,omitempty"` // what the body asks of a model
 	AskedClass  Class             `json:"ac,omitempty"` // as submitted, where a rule has set Class; empty: Class
 	Shadow      string            `json:"sh,omitempty"` // ID of the job that this one mirrors; empty: a job of its own
@@ -200,6 +201,9 @@ func (j *Job) parseBody() *Error {
 		return Errorf(CodeInvalidRequest, "stream", "the field stream must be true or false")
 	}
 	j.Needs = f.needs()
+	if err := j.parseChoices(&f); err != nil {
+		return err
+	}
 	return j.parseMaxTokens(f.max)
 }
 
@@ -208,6 +212,7 @@ func (j *Job) parseBody() *Error {
 type bodyFields struct {
 	model, required, stream []byte
 	tools, format, thinking []byte
+	n, bestOf               []byte
 	max                     [len(maxFields)][]byte
 }
 
@@ -231,6 +236,10 @@ func (j *Job) scanBody() (f bodyFields) {
 			f.format = m.Value
 		case "thinking", "reasoning", "reasoning_effort":
 			f.thinking = m.Value
+		case "n":
+			f.n = m.Value
+		case "best_of":
+			f.bestOf = m.Value
 		default:
 			if i := slices.Index(maxFields[:], key); i >= 0 {
 				f.max[i] = m.Value

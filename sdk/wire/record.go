@@ -40,7 +40,17 @@ type Attempt struct {
 	MaxAttempts int   `json:"ma,omitempty"`
 	MaxTokens   int64 `json:"mx,omitempty"`
 
+	// Hold is what was set aside for the attempt; nil: no budget binds it.
+	Hold *Hold `json:"ho,omitempty"`
+
 	Decision *Decision `json:"d,omitempty"`
+}
+
+// Hold is money, tokens or a job set aside in every budget that binds an
+// attempt.
+type Hold struct {
+	Seq uint64 `json:"s"`  // of the message that took it, in the stream of holds
+	At  int64  `json:"at"` // Unix nanoseconds: the attempt counts in the windows of this moment
 }
 
 // Limits are a provider's own rate limits, as an answer of it told them.
@@ -127,6 +137,7 @@ type Progress struct {
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
 	Steps    int      `json:"f,omitempty"`  // of the fallback chain that failures have used up
+	Told     int64    `json:"td,omitempty"` // Unix nanoseconds: until when the last record says that it waits for a budget
 }
 
 // Failures are the attempts that count against the job itself.
