@@ -105,5 +105,6 @@ func (in *Input) clone() Input {
 		c.Progress = &p
 	}
 	c.Stats, c.Require, c.Prefer = slices.Clone(in.Stats), slices.Clone(in.Require), slices.Clone(in.Prefer)
+	c.Barred = slices.Clone(in.Barred)
 	return c
 }

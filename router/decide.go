@@ -24,6 +24,10 @@ type Input struct {
 	// Require and Prefer are labels that rules ask for.
 	Require []Label `json:"require,omitzero"`
 	Prefer  []Label `json:"prefer,omitzero"`
+	// Barred are candidates that the caller rules out, by their place in
+	// Route.Candidates, and why; Eligible for the others. Those beyond its end
+	// are not barred.
+	Barred []Reason `json:"barred,omitzero"`
 	// InputTokens and OutputTokens are estimates for this job; 0: input from
 	// the body's size, output from the route's expectation.
 	InputTokens  int64 `json:"input_tokens,omitzero"`

@@ -126,6 +126,9 @@ func (o *oracle) hard(i int) Reason {
 			return OverMaxCost
 		}
 	}
+	if r := o.barred(i); r == PriceUnknown || r == BeyondBudget {
+		return r
+	}
 	return o.passing(i)
 }
 
@@ -145,6 +148,8 @@ func (o *oracle) passing(i int) Reason {
 	switch {
 	case !o.onSchedule(i):
 		return OffSchedule
+	case o.barred(i) == OverBudget:
+		return OverBudget
 	case p.Draining:
 		return Draining
 	case p.Down:

@@ -213,6 +213,11 @@ func randomInput(rng *rand.Rand, n int) Input {
 		in.Require = []Label{{"zdr", "yes"}}
 	}
 	if chance(rng, 20) {
+		for range rng.IntN(2 * n) {
+			in.Barred = append(in.Barred, oneOf(rng, Eligible, Eligible, PriceUnknown, BeyondBudget, OverBudget))
+		}
+	}
+	if chance(rng, 20) {
 		in.Prefer = []Label{{"gdpr", "yes"}}
 	}
 	if chance(rng, 20) {

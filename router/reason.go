@@ -3,7 +3,7 @@ package router
 // Reason says why a candidate was excluded. The zero value means it was not.
 type Reason uint8
 
-// The reasons, in the order in which they are tested (I5): up to OverMaxCost
+// The reasons, in the order in which they are tested (I5): up to BeyondBudget
 // waiting does not help, from OffSchedule on it may. Reasons tells what they
 // mean.
 const (
@@ -17,7 +17,9 @@ const (
 	TooLong
 	PriceUnknown
 	OverMaxCost
+	BeyondBudget
 	OffSchedule
+	OverBudget
 	Draining
 	Down
 	Unhealthy
@@ -47,9 +49,11 @@ var reasonDocs = [numReasons]struct{ name, meaning string }{
 	NoEndpoint:   {"endpoint_unsupported", "the pool does not serve the endpoint"},
 	NoCapability: {"capability_missing", "the model lacks something that the request needs"},
 	TooLong:      {"context_too_long", "input and output together exceed the model's context"},
-	PriceUnknown: {"price_unknown", "the job has a Sluice-Max-Cost and a price, or an earlier cost, is not known"},
+	PriceUnknown: {"price_unknown", "a price, or an earlier cost, is not known, and the job's Sluice-Max-Cost or a budget needs it"},
 	OverMaxCost:  {"over_max_cost", "with earlier attempts the job could cost more than its Sluice-Max-Cost"},
+	BeyondBudget: {"beyond_budget", "the job could cost more than the whole limit of a budget"},
 	OffSchedule:  {"off_schedule", "outside the candidate's hours"},
+	OverBudget:   {"over_budget", "a budget has no room for what the job could cost"},
 	Draining:     {"draining", "the pool takes no new jobs"},
 	Down:         {"down", "the pool has no live worker"},
 	Unhealthy:    {"unhealthy", "active probes of the pool fail"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
@@ -38,6 +39,8 @@ type Config struct {
 	// and 60.
 	RetryBudget  float64
 	RetryMinimum int
+	// Budgets say what jobs may cost. Nil: anything.
+	Budgets *budget.Book
 	// Observer says how the pools do. Nil: nothing is known but their depths.
 	Observer *observe.Observer
 }
@@ -56,6 +59,8 @@ type Dispatcher struct {
 	depths  chan depths
 	emptied chan lot      // a lot has no more jobs
 	found   chan lot      // a lot has jobs
+	asks    chan []*ask   // for holds
+	held    chan []*ask   // answered
 	wake    chan struct{} // asks for a fresh look at the queue depths
 	lifts   *lifts
 
@@ -118,6 +123,8 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		depths:   make(chan depths, 1),
 		emptied:  make(chan lot, 1),
 		found:    make(chan lot, 1),
+		asks:     make(chan []*ask, 1),
+		held:     make(chan []*ask),
 		wake:     make(chan struct{}, 1),
 		captures: make(chan capturing, maxCaptures),
 		lifts:    newLifts(),
@@ -164,6 +171,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("dispatcher: %w", err)
 	}
+	if d.cfg.Budgets != nil {
+		select {
+		case <-d.cfg.Budgets.Known():
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	l := newLoop(d)
 	for _, s := range sources {
@@ -176,6 +190,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { d.watchDepths(ctx, work); return nil })
 	g.Go(func() error { d.rescue(ctx, work); return nil })
 	g.Go(func() error { d.recall(ctx, work); return nil })
+	g.Go(func() error { d.takeHolds(ctx); return nil })
 	g.Go(func() error { l.run(ctx); close(d.sent); close(d.captures); return nil })
 	g.Go(func() error { d.ack(); return nil })
 	g.Go(func() error { d.keepCaptures(); return nil })
@@ -250,7 +265,7 @@ func (d *Dispatcher) giveBack(it *item, after time.Duration) {
 // publish sends the work message for a decision.
 func (d *Dispatcher) publish(it *item, a *wire.Attempt) (*ledger.Future, error) {
 	asg := it.asg
-	asg.Attempt = a
+	asg.Attempt, asg.Progress.Told = a, 0
 	h := wire.EncodeAssignment(&asg)
 	return d.pub.Publish(&nats.Msg{Subject: d.cfg.Subjects.Work(a.Pool), Header: h, Data: it.msg.Data()})
 }

@@ -44,7 +44,8 @@ func newLane(c wire.Class) *lane {
 	return &lane{class: c, byName: map[[2]string]*queue{}, byPays: map[string]*line{}}
 }
 
-func (lane *lane) add(it *item) {
+// add puts a job behind the others of its route and tenant.
+func (lane *lane) add(it *item) *queue {
 	m := &it.asg.Meta
 	key := [2]string{it.course.Route, m.Tenant}
 	q := lane.byName[key]
@@ -64,6 +65,7 @@ func (lane *lane) add(it *item) {
 		ln.queues = append(ln.queues, q)
 	}
 	q.items = append(q.items, it)
+	return q
 }
 
 // sweep forgets empty queues and the lines that have none.

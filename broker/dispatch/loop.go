@@ -38,6 +38,7 @@ type loop struct {
 	aside    map[lot]aside
 	budgets  map[string]*router.RetryBudget // by route
 	plan     *steer.Plan                    // that the held jobs' courses are of
+	purse    *purse                         // nil: no budgets
 	soonest  int64                          // no deadline of a held job is before this, 0: there is none
 }
 
@@ -45,6 +46,9 @@ func newLoop(d *Dispatcher) *loop {
 	l := &loop{d: d, classes: map[wire.Class]*lane{}, lots: map[lot]bool{}, pace: lookEvery, sequence: map[string]uint64{},
 		aside: map[lot]aside{}, budgets: map[string]*router.RetryBudget{},
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	if d.cfg.Budgets != nil {
+		l.purse = newPurse(d.cfg.Budgets)
+	}
 	for _, c := range wire.Classes() {
 		l.classes[c] = newLane(c)
 	}
@@ -67,6 +71,10 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.news():
 			l.nudged = true
 		case <-l.d.replanned:
+		case <-l.purse.news():
+			l.purse.retry = true
+		case asks := <-l.d.held:
+			l.answered(ctx, asks)
 		case k := <-l.d.found:
 			l.openLot(ctx, k)
 		case k := <-l.d.emptied:
@@ -78,8 +86,10 @@ func (l *loop) run(ctx context.Context) {
 		}
 		l.drain()
 		l.expire(ctx)
+		l.rejoin(time.Now())
 		l.place(ctx)
-		if wait := l.refresh(); wait > 0 {
+		l.askHolds()
+		if wait := l.purse.patience(l.refresh()); wait > 0 {
 			retry.Reset(wait)
 		}
 	}
@@ -191,7 +201,11 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 	}
 	in := l.input(q.route, it, now)
 	in.Aged = aged
+	l.choice.Bar = l.purse.bar(l)
 	l.plan.Decide(t, l.tally.load, &it.course, in, l.turn, &l.choice)
+	if l.purse.binds() && l.budgeted(ctx, q, now) {
+		return true
+	}
 	c := l.choice.Candidate()
 	if c == nil {
 		if l.choice.Full {
@@ -202,25 +216,36 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 		l.refuse(ctx, it, l.choice.Decision(l.tally.load))
 		return true
 	}
-	l.sequence[l.choice.Route.Name()]++
-	a := it.course.Attempt(it.asg.Progress.Attempts+1, t, l.tally.load, &l.choice)
-	a.Doubtful = l.doubts(c, it, now)
-	l.capture(it, a.N)
-	future, err := l.d.publish(it, a)
+	future, err := l.d.publish(it, l.attempt(it, now))
 	if err != nil { // stalled or disconnected: not sent
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
 		q.blocked, q.full = true, true
 		return false
 	}
+	l.leaves(q, c.Pool, now)
+	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}
+	return true
+}
+
+// attempt is the one that l.choice decides for.
+func (l *loop) attempt(it *item, now time.Time) *wire.Attempt {
+	l.sequence[l.choice.Route.Name()]++
+	a := it.course.Attempt(it.asg.Progress.Attempts+1, l.tally.table, l.tally.load, &l.choice)
+	a.Doubtful = l.doubts(l.choice.Candidate(), it, now)
+	l.capture(it, a.N)
+	return a
+}
+
+// leaves counts the first job of a queue as on its way to a pool.
+func (l *loop) leaves(q *queue, pool int, now time.Time) {
+	it := q.items[0]
 	l.pop(q)
 	q.since = 0
 	l.spend(q.route, it, now)
 	l.accrue(it.asg.Meta.Class)
 	l.moved = true
-	l.tally.sent(c.Pool)
+	l.tally.sent(pool)
 	l.sending++
-	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}
-	return true
 }
 
 // pop removes the first job of a queue.
@@ -303,11 +328,16 @@ func (l *loop) keepAlive() {
 	for _, lane := range l.classes {
 		for _, q := range lane.queues {
 			for _, it := range q.items {
-				if err := it.msg.InProgress(); err != nil {
-					l.d.cfg.Logger.Debug("no sign of life sent", "job", it.asg.Meta.ID, "err", err)
-				}
+				l.alive(it)
 			}
 		}
+	}
+	l.purse.each(l.alive)
+}
+
+func (l *loop) alive(it *item) {
+	if err := it.msg.InProgress(); err != nil {
+		l.d.cfg.Logger.Debug("no sign of life sent", "job", it.asg.Meta.ID, "err", err)
 	}
 }
 
@@ -323,6 +353,8 @@ func (l *loop) handBack() {
 	for _, it := range l.leaving {
 		l.d.giveBack(it, 0)
 	}
+	l.purse.each(func(it *item) { l.d.giveBack(it, 0) })
+	l.d.dropAsks()
 	for {
 		select {
 		case it := <-l.d.arrived:

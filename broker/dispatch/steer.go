@@ -48,6 +48,7 @@ func (l *loop) resteer() {
 		lane.sweep()
 	}
 	l.held -= len(all)
+	all = append(all, l.purse.take()...)
 	for _, it := range all {
 		l.d.steer(it, now)
 		l.hold(it)

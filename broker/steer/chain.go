@@ -32,7 +32,9 @@ type Choice struct {
 	Full, Crowded bool
 	Until, Opens  int64
 
-	// Each, if it is set, is called with every try.
+	// Bar, if it is set, is asked before every try which candidates are ruled
+	// out (router.Input.Barred). Each is called after every try.
+	Bar  func(*Try) []router.Reason
 	Each func(*Try)
 
 	first, other Try
@@ -77,7 +79,7 @@ func (p *Plan) Decide(t *router.Table, load []router.Load, c *Course, in router.
 		if !next.aim(t, base, steps, i, &in, turn) {
 			continue // a route that is gone
 		}
-		t.Decide(next.Route, load, &next.Input, next.Result)
+		out.decide(t, load, next)
 		if out.Each != nil {
 			out.Each(next)
 		}
@@ -97,11 +99,18 @@ func (p *Plan) Decide(t *router.Table, load []router.Load, c *Course, in router.
 	}
 	if next == &out.first && !out.Full { // every step that was left is gone
 		next.aim(t, base, steps, 0, &in, turn)
-		t.Decide(base, load, &next.Input, next.Result)
+		out.decide(t, load, next)
 		out.exclusions(next.Result)
 	}
 	out.Try = out.first // perhaps one that failed before: nothing else is there
 	out.behind(steps, at)
+}
+
+func (out *Choice) decide(t *router.Table, load []router.Load, y *Try) {
+	if out.Bar != nil {
+		y.Input.Barred = out.Bar(y)
+	}
+	t.Decide(y.Route, load, &y.Input, y.Result)
 }
 
 // behind notes which steps there are behind step i.

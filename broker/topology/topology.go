@@ -66,6 +66,7 @@ func streams(c Config) []jetstream.StreamConfig {
 			RePublish:        &jetstream.RePublish{Source: s.Records("*", "*"), Destination: s.Records("$1", "$2")}},
 		{Name: s.Stream(wire.StreamChunks), Subjects: []string{s.Chunks("*", "*")}, AllowDirect: true,
 			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamHolds), Subjects: []string{s.Holds(), s.HoldsState()}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
@@ -113,6 +114,12 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		if err := Persist(ctx, func(ctx context.Context) error { return ensureBucket(ctx, js, b) }); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
+	}
+	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Subjects.Stream(wire.BucketLimits), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
+		Description: "budgets set while running",
+	}); err != nil {
+		return fmt.Errorf("bucket of limits: %w", err)
 	}
 	return nil
 }

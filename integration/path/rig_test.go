@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
@@ -89,6 +90,7 @@ type proc struct {
 	runner *run.Runner
 
 	observer   *observe.Observer
+	book       *budget.Book
 	dispatcher *dispatch.Dispatcher
 }
 

@@ -27,8 +27,8 @@ func CapTokens(body []byte, e Endpoint, n int64, modern bool) []byte {
 	o := jsonscan.NewObject(body)
 	for m, ok := o.Next(); ok; m, ok = o.Next() {
 		bound := slices.Contains(maxFields[:], string(m.Key))
-		if bound && jsonscan.Null(m.Value) {
-			continue
+		if bound && (jsonscan.Null(m.Value) || !bounds(e, string(m.Key))) {
+			continue // so that no field passes for a bound that the endpoint does not know
 		}
 		if len(out) > 1 {
 			out = append(out, ',')
@@ -52,4 +52,15 @@ func CapTokens(body []byte, e Endpoint, n int64, modern bool) []byte {
 		out = strconv.AppendInt(out, n, 10)
 	}
 	return append(out, '}')
+}
+
+// bounds reports whether a field bounds the endpoint's output.
+func bounds(e Endpoint, field string) bool {
+	switch e {
+	case Responses:
+		return field == "max_output_tokens"
+	case ChatCompletions:
+		return field != "max_output_tokens"
+	}
+	return field == "max_tokens"
 }

@@ -24,6 +24,9 @@ func TestCapTokens(t *testing.T) {
 		{`{"input":"x"}`, Embeddings, false, `{"input":"x"}`},
 		{`{}`, ChatCompletions, false, `{"max_tokens":100}`},
 		{`{"a":"\u00e9\"","max_\u0074okens":7000}`, ChatCompletions, false, `{"a":"\u00e9\"","max_tokens":100}`},
+		{`{"max_output_tokens":5}`, ChatCompletions, false, `{"max_tokens":100}`}, // not a bound there
+		{`{"max_tokens":5,"max_completion_tokens":7}`, Responses, false, `{"max_output_tokens":100}`},
+		{`{"max_completion_tokens":5,"n":2}`, Completions, false, `{"n":2,"max_tokens":100}`},
 		{`{"broken`, ChatCompletions, false, `{"broken`},
 	} {
 		got := CapTokens([]byte(c.body), c.e, 100, c.modern)

@@ -28,6 +28,8 @@ const (
 	CodeDeadline  Code = "deadline_exceeded"
 	CodeCancelled Code = "cancelled"
 	CodeExhausted Code = "attempts_exhausted"
+	CodeBudget    Code = "budget_exceeded" // a budget has no room for the job
+	CodeUnpriced  Code = "price_unknown"   // a budget in dollars binds the job, and no price is known
 	CodeNotFound  Code = "job_not_found"
 	CodeFinished  Code = "job_finished"
 )

@@ -89,6 +89,16 @@ func (s Subjects) Dead(tenant, job string) string { return s.join("dead", tenant
 // Abort tells whichever worker runs the job to look at its ledger subject.
 func (s Subjects) Abort(tenant, job string) string { return s.join("abort", tenant, job) }
 
+// Holds is where routers write what they set aside of budgets, and HoldsState
+// the sum of all that from time to time.
+func (s Subjects) Holds() string { return s.join("holds", "taken") }
+
+// HoldsState is the subject of those sums.
+func (s Subjects) HoldsState() string { return s.join("holds", "state") }
+
+// BudgetEvents is where budgets raise events: one of a kind ("spent", "pace").
+func (s Subjects) BudgetEvents(kind string) string { return s.join("events", "budget", kind) }
+
 // Admin is the request subject of an administrative operation.
 func (s Subjects) Admin(op string) string { return s.join("admin", op) }
 
@@ -115,11 +125,13 @@ const (
 	StreamChunks   = "CHUNKS"
 	StreamCaptures = "CAPTURES"
 	StreamFiles    = "FILES"
+	StreamHolds    = "HOLDS"   // what is set aside of budgets
 	BucketNodes    = "NODES"   // presence of processes, by instance
 	BucketPools    = "POOLS"   // pools that are drained, by name
 	BucketRoster   = "ROSTER"  // pools that were added while running, and models that were found
 	BucketProbes   = "PROBES"  // how the last probe of each pool ended, and who makes them
 	BucketQuality  = "QUALITY" // reported quality, by pool and model
+	BucketLimits   = "LIMITS"  // budgets set while running, and which events they have raised
 	BucketLeases   = "LEASES"  // who does what only one may do
 	BucketBatches  = "BATCHES" // what is known of files and batches
 )

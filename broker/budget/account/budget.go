@@ -58,8 +58,8 @@ func (b *Budget) ID() string {
 	return b.Scope.String() + " " + string(b.Unit) + "/" + b.Window.String()
 }
 
-// Amount is what the charge takes of this budget.
-func (b *Budget) Amount(c *Charge) int64 {
+// Amount is what the draw takes of this budget.
+func (b *Budget) Amount(c *Draw) int64 {
 	switch b.Unit {
 	case USD:
 		return c.USD

@@ -98,7 +98,7 @@ func (c *counter) prune(now int64) {
 	}
 }
 
-// opens is the earliest time at which time alone makes room for a charge that
+// opens is the earliest time at which time alone makes room for a draw that
 // what is spent leaves no room for.
 func (c *counter) opens(at, n int64) int64 {
 	w := c.Budget.Window

@@ -1,6 +1,6 @@
 package account
 
-// Kind says how a budget stands to a charge. A later one weighs more.
+// Kind says how a budget stands to a draw. A later one weighs more.
 type Kind int
 
 // The kinds.
@@ -8,56 +8,56 @@ const (
 	Fits     Kind = iota
 	Crowded       // there is room but for what others hold: in a moment
 	Exceeded      // what is spent leaves no room: the policy acts
-	Never         // the charge is above the whole limit
+	Never         // the draw is above the whole limit
 	Unpriced      // the price is not known, and the budget is in dollars
 )
 
-// Verdict is what all budgets say to a charge.
+// Verdict is what all budgets say to a draw.
 type Verdict struct {
 	Kind Kind
-	// Bound: some budget binds the charge, so it needs a hold.
+	// Bound: some budget binds the draw, so it needs a hold.
 	Bound bool
 	// Budget stands in the way; nil if it fits. Of several that are exceeded
 	// it is one with the strictest policy. It must not be changed.
 	Budget *Budget
-	// Until is when time alone makes room for an exceeded charge (Unix
+	// Until is when time alone makes room for an exceeded draw (Unix
 	// nanoseconds); of several budgets the latest.
 	Until int64
 	// Bar: only this candidate is closed; others may take the job.
 	Bar bool
 }
 
-// Judge asks what the budgets say to a charge for attempt n of a job, which
+// Judge asks what the budgets say to a draw for attempt n of a job, which
 // may hold something already.
-func (s *State) Judge(j Job, n int, charge *Charge) Verdict {
-	return s.judge(s.standing(j, n), charge)
+func (s *State) Judge(j Job, n int, draw *Draw) Verdict {
+	return s.judge(s.standing(j, n), draw)
 }
 
-func (s *State) judge(old *hold, charge *Charge) Verdict {
+func (s *State) judge(old *hold, draw *Draw) Verdict {
 	var own map[*counter]share
 	if old != nil {
 		own = s.shares(old)
 	}
 	var v Verdict
-	for _, c := range s.index.find(&charge.Facts) {
+	for _, c := range s.index.find(&draw.Facts) {
 		v.Bound = true
-		v.weigh(c, charge, own[c])
+		v.weigh(c, draw, own[c])
 	}
 	return v
 }
 
 // weigh takes in what one budget says. own is what the attempt holds of it
-// already, which the charge replaces where it is larger.
-func (v *Verdict) weigh(c *counter, charge *Charge, own share) {
+// already, which the draw replaces where it is larger.
+func (v *Verdict) weigh(c *counter, draw *Draw, own share) {
 	b := &c.Budget
-	n := b.Amount(charge)
-	spent, held := c.at(charge.At)
+	n := b.Amount(draw)
+	spent, held := c.at(draw.At)
 	if own.n > 0 && c.slot(own.at) >= c.cache.start {
 		held -= own.n
 	}
 	kind := Fits
 	switch {
-	case b.Unit == USD && charge.Unknown && !b.AllowUnknown:
+	case b.Unit == USD && draw.Unknown && !b.AllowUnknown:
 		kind = Unpriced
 	case n == 0:
 	case n > b.Limit:
@@ -73,7 +73,7 @@ func (v *Verdict) weigh(c *counter, charge *Charge, own share) {
 		return
 	}
 	if kind == Exceeded {
-		until := c.opens(charge.At, n)
+		until := c.opens(draw.At, n)
 		if v.Kind == Exceeded {
 			until = max(until, v.Until)
 		}
@@ -81,6 +81,9 @@ func (v *Verdict) weigh(c *counter, charge *Charge, own share) {
 	}
 	if kind > v.Kind {
 		v.Bar = kind >= Never
+		if kind != Exceeded {
+			v.Until = 0
+		}
 	}
 	if kind > v.Kind || strictness(b.OnExceeded) > strictness(v.Budget.OnExceeded) {
 		v.Budget = b
@@ -111,7 +114,7 @@ func (s *State) Plan(asks []Hold) []Verdict {
 	for i := range asks {
 		h := &asks[i]
 		old := s.standing(h.Job, h.N)
-		if out[i] = s.judge(old, &h.Charge); out[i].Kind != Fits || !out[i].Bound {
+		if out[i] = s.judge(old, &h.Draw); out[i].Kind != Fits || !out[i].Bound {
 			continue
 		}
 		now := merged(old, h, 0)

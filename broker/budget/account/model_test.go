@@ -137,9 +137,9 @@ func (m *model) step() {
 	}
 }
 
-// charge is a random worst case for the job.
-func (m *model) charge(x *modelJob) Charge {
-	c := Charge{At: m.now, USD: 1 + m.rnd.Int64N(30), Tokens: 1 + m.rnd.Int64N(20), First: x.n == 0}
+// draw is a random worst case for the job.
+func (m *model) draw(x *modelJob) Draw {
+	c := Draw{At: m.now, USD: 1 + m.rnd.Int64N(30), Tokens: 1 + m.rnd.Int64N(20), First: x.n == 0}
 	c.Facts = Facts{Tenant: x.tenant, Route: "chat", Pool: "p" + strconv.Itoa(1+m.rnd.IntN(3)), Provider: []string{"q", "r"}[m.rnd.IntN(2)], Model: "m"}
 	if x.id%3 == 0 {
 		c.Facts.Labels = map[string]string{"team": "x"}
@@ -154,7 +154,7 @@ func (m *model) dispatch(s *State) {
 	var of []*modelJob
 	for _, x := range m.jobs {
 		if x.queued && len(asks) < 4 && m.rnd.IntN(3) == 0 {
-			asks = append(asks, Hold{Job: m.job(x), N: x.n + 1, Charge: m.charge(x)})
+			asks = append(asks, Hold{Job: m.job(x), N: x.n + 1, Draw: m.draw(x)})
 			of = append(of, x)
 		}
 	}
@@ -204,9 +204,9 @@ func (m *model) work() {
 }
 
 func (m *model) end(x *modelJob, h *Hold, seq uint64) {
-	cost := wire.NanoUSD(m.rnd.Int64N(h.Charge.USD + 1))
-	a := &wire.Attempt{N: h.N, Pool: h.Charge.Facts.Pool, Provider: h.Charge.Facts.Provider, Model: "m", Status: wire.Succeeded,
-		Cost: &cost, Usage: wire.Usage{Output: m.rnd.Int64N(h.Charge.Tokens + 1)}, Hold: &wire.Hold{Seq: seq, At: h.Charge.At}}
+	cost := wire.NanoUSD(m.rnd.Int64N(h.Draw.USD + 1))
+	a := &wire.Attempt{N: h.N, Pool: h.Draw.Facts.Pool, Provider: h.Draw.Facts.Provider, Model: "m", Status: wire.Succeeded,
+		Cost: &cost, Usage: wire.Usage{Output: m.rnd.Int64N(h.Draw.Tokens + 1)}, Hold: &wire.Hold{Seq: seq, At: h.Draw.At}}
 	r := wire.Record{Status: wire.Succeeded, Entry: wire.Entry{Attempt: a}}
 	if m.rnd.IntN(4) == 0 {
 		a.Status, r.Status = wire.Failed, wire.Waiting
@@ -262,7 +262,7 @@ func (m *model) truth(b *Budget, at int64) (spent, held int64) {
 	for _, x := range m.jobs {
 		most := int64(0)
 		for i := range x.holds {
-			c := &x.holds[i].Charge
+			c := &x.holds[i].Draw
 			if b.Scope.Matches(&c.Facts) && b.Window.Slot(c.At) >= start {
 				most = max(most, b.Amount(c))
 			}

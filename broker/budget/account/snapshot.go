@@ -26,11 +26,11 @@ type storedCounter struct {
 }
 
 type storedHold struct {
-	Job     Job      `json:"j"`
-	N       int      `json:"a"`
-	Seq     uint64   `json:"s"`
-	Since   int64    `json:"at"`
-	Charges []Charge `json:"c"`
+	Job   Job    `json:"j"`
+	N     int    `json:"a"`
+	Seq   uint64 `json:"s"`
+	Since int64  `json:"at"`
+	Draws []Draw `json:"c"`
 }
 
 const snapshotVersion = 1
@@ -55,7 +55,7 @@ func (s *State) Encode() ([]byte, error) {
 	}
 	for _, j := range slices.SortedFunc(maps.Keys(s.holds), compareJobs) {
 		for _, h := range s.holds[j] {
-			out.Holds = append(out.Holds, storedHold{j, h.n, h.seq, h.since, h.charges})
+			out.Holds = append(out.Holds, storedHold{j, h.n, h.seq, h.since, h.draws})
 		}
 	}
 	return json.Marshal(&out)
@@ -98,7 +98,7 @@ func Decode(b []byte) (*State, error) {
 		s.counters[x.ID] = c
 	}
 	for _, x := range in.Holds {
-		s.holds[x.Job] = append(s.holds[x.Job], &hold{n: x.N, seq: x.Seq, since: x.Since, charges: x.Charges})
+		s.holds[x.Job] = append(s.holds[x.Job], &hold{n: x.N, seq: x.Seq, since: x.Since, draws: x.Draws})
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -17,11 +18,11 @@ type Job struct {
 // JobOf is the job of a Meta.
 func JobOf(m *wire.Meta) Job { return Job{m.Tenant, m.ID, m.Seq} }
 
-// Hold asks for, or is, a charge set aside for attempt N of a job.
+// Hold asks for, or is, a draw set aside for attempt N of a job.
 type Hold struct {
-	Job    Job    `json:"j"`
-	N      int    `json:"a"`
-	Charge Charge `json:"c"`
+	Job  Job  `json:"j"`
+	N    int  `json:"a"`
+	Draw Draw `json:"c"`
 }
 
 type attempt struct {
@@ -32,10 +33,10 @@ type attempt struct {
 // hold is what is set aside for an attempt. It is never changed, only
 // replaced. Copies of the job may have taken it for several candidates.
 type hold struct {
-	n       int
-	seq     uint64 // of the last message that took it
-	charges []Charge
-	since   int64 // the earliest moment of theirs
+	n     int
+	seq   uint64 // of the last message that took it
+	draws []Draw
+	since int64 // the earliest moment of theirs
 }
 
 // State is what a router knows of all budgets. Its owner serialises access.
@@ -147,8 +148,8 @@ type share struct{ n, at int64 }
 // amounts the largest counts, where the latest of them is (I2).
 func (s *State) shares(h *hold) map[*counter]share {
 	out := map[*counter]share{}
-	for i := range h.charges {
-		c := &h.charges[i]
+	for i := range h.draws {
+		c := &h.draws[i]
 		for _, x := range s.index.find(&c.Facts) {
 			out[x] = share{max(out[x].n, x.Budget.Amount(c)), max(out[x].at, c.At)}
 		}
@@ -158,13 +159,13 @@ func (s *State) shares(h *hold) map[*counter]share {
 
 // apply adds what a hold takes, or with -1 takes it away.
 func (s *State) apply(h *hold, sign int64) {
-	if len(h.charges) > 1 {
+	if len(h.draws) > 1 {
 		for c, x := range s.shares(h) {
 			c.hold(x.at, sign*x.n)
 		}
 		return
 	}
-	c := &h.charges[0]
+	c := &h.draws[0]
 	for _, x := range s.index.find(&c.Facts) {
 		x.hold(c.At, sign*x.Budget.Amount(c))
 	}
@@ -186,33 +187,33 @@ func (s *State) Held(h *Hold) uint64 {
 	if old == nil {
 		return 0
 	}
-	for i := range old.charges {
-		c := &old.charges[i]
-		if sameTarget(c, &h.Charge) && c.At == h.Charge.At && c.USD >= h.Charge.USD && c.Tokens >= h.Charge.Tokens {
+	for i := range old.draws {
+		c := &old.draws[i]
+		if sameTarget(c, &h.Draw) && c.At == h.Draw.At && c.USD >= h.Draw.USD && c.Tokens >= h.Draw.Tokens {
 			return old.seq
 		}
 	}
 	return 0
 }
 
-func sameTarget(a, b *Charge) bool {
+func sameTarget(a, b *Draw) bool {
 	return a.Facts.Pool == b.Facts.Pool && a.Facts.Model == b.Facts.Model && a.Facts.Provider == b.Facts.Provider
 }
 
-// merged is a hold with a further charge.
+// merged is a hold with a further draw.
 func merged(old *hold, h *Hold, seq uint64) *hold {
-	out := &hold{n: h.N, seq: seq, since: h.Charge.At, charges: []Charge{h.Charge}}
+	out := &hold{n: h.N, seq: seq, since: h.Draw.At, draws: []Draw{h.Draw}}
 	if old == nil {
 		return out
 	}
-	for _, c := range old.charges {
-		if sameTarget(&c, &h.Charge) {
-			mine := &out.charges[0]
+	for _, c := range old.draws {
+		if sameTarget(&c, &h.Draw) {
+			mine := &out.draws[0]
 			mine.At = max(mine.At, c.At)
 			mine.USD, mine.Tokens, mine.First = max(mine.USD, c.USD), max(mine.Tokens, c.Tokens), mine.First || c.First
 			continue
 		}
-		out.charges = append(out.charges, c)
+		out.draws = append(out.draws, c)
 	}
 	out.since = min(old.since, out.since)
 	return out
@@ -267,10 +268,10 @@ func (s *State) Settle(seq uint64, stored int64, r *wire.Record) bool {
 	e, changed := &r.Entry, false
 	job := JobOf(&e.Meta)
 	if r.EndsAttempt() {
-		charge := Of(e, stored)
-		for _, c := range s.index.find(&charge.Facts) {
+		draw := Of(e, stored)
+		for _, c := range s.index.find(&draw.Facts) {
 			if c.from < seq {
-				c.spend(charge.At, c.Budget.Amount(&charge))
+				c.spend(draw.At, c.Budget.Amount(&draw))
 				c.seen = stored
 				changed = true
 			}
@@ -346,4 +347,28 @@ func (s *State) Holds() int {
 		n += len(list)
 	}
 	return n
+}
+
+// Binds reports whether any budget binds what has the facts.
+func (s *State) Binds(f *Facts) bool { return len(s.index.find(f)) > 0 }
+
+// Skip passes over a message of the log that takes nothing.
+func (s *State) Skip(seq uint64) { s.Take(seq, nil) }
+
+// Caught reports whether the ledger's end has been reached, for all budgets.
+func (s *State) Caught() bool {
+	return s.caught && !slices.ContainsFunc(s.order, func(c *counter) bool { return c.behind })
+}
+
+// Tenants are those that the budgets name; false if one is for every tenant.
+func (s *State) Tenants() ([]string, bool) {
+	set := map[string]bool{}
+	for _, c := range s.order {
+		i := slices.IndexFunc(c.Budget.Scope.terms, func(t Term) bool { return t.Dimension == Tenant })
+		if i < 0 {
+			return nil, false
+		}
+		set[c.Budget.Scope.terms[i].Value] = true
+	}
+	return slices.Sorted(maps.Keys(set)), true
 }

@@ -118,7 +118,7 @@ func (w Window) Start(at int64) int64 {
 }
 
 // End is the first moment after the window of a time. A rolling window has
-// none: it is where a charge of that time will have rolled out.
+// none: it is where a draw of that time will have rolled out.
 func (w Window) End(at int64) int64 {
 	if w.Span == Total {
 		return forever

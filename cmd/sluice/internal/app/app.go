@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/analytics/ingest"
+	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/gateway"
@@ -72,6 +73,7 @@ type App struct {
 	dispatcher *dispatch.Dispatcher
 	tail       *ledger.Tail // read by router and ingester, where both are here; else nil
 	observer   *observe.Observer
+	book       *budget.Book // nil: not this role
 	ingester   *ingest.Ingester
 	dsn        string
 	roster     *roster.Roster
@@ -225,8 +227,13 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		}
 		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router", Tail: a.tail}, observed(a.cfg, table))
 		g.Go(func() error { return a.observer.Run(ctx) })
+		if err := a.newBook(); err != nil {
+			return err
+		}
+		g.Go(func() error { return a.book.Run(ctx) })
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
-			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum, Observer: a.observer}, table)
+			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum,
+			Budgets: a.book, Observer: a.observer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
 		a.dispatcher.SetPlan(plan)
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
@@ -252,6 +259,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 				return err
 			}
 			a.observer.Set(observed(cfg, t))
+			a.book.Set(budgets(cfg))
 			a.dispatcher.SetTable(t)
 			a.dispatcher.SetTiers(tiers(cfg))
 			a.dispatcher.SetPlan(p)

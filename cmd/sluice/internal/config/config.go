@@ -22,6 +22,7 @@ type Config struct {
 	Rules         []Rule       `yaml:"rules,omitempty"` // up to MaxRules
 	Experiments   []Experiment `yaml:"experiments,omitempty"`
 	Budgets       []Budget     `yaml:"budgets,omitempty"`
+	Holds         Holds        `yaml:"holds"`
 	Tenants       []Tenant     `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key
 
 	// Path is the file that was read; empty without one.
@@ -227,13 +228,25 @@ type Then struct {
 	Deadline    time.Duration     `yaml:"deadline,omitempty"`     // from submission, 1s to 366 days; an earlier one of the client's stays
 }
 
-// Budget is a limit on spending. This release reads and checks budgets, but
-// does not enforce them.
+// Budget is a limit on dollars, tokens or jobs in a window; exactly one limit
+// is given. See docs/budgets.md.
 type Budget struct {
-	Scope      string       `yaml:"scope"`       // global, or tenant:, pool: or route: and a name
-	Limit      wire.NanoUSD `yaml:"limit_usd"`   // above 0
-	Window     string       `yaml:"window"`      // hour, day, week or month; default day
-	OnExceeded string       `yaml:"on_exceeded"` // wait, cheaper or reject; default wait
+	Scope        string        `yaml:"scope"`                  // global, or terms with commas between: tenant:, key:, provider:, pool:, model:, route: and a name, label:name=value
+	LimitUSD     *wire.NanoUSD `yaml:"limit_usd,omitempty"`    // above 0
+	LimitTokens  *int64        `yaml:"limit_tokens,omitempty"` // above 0
+	LimitJobs    *int64        `yaml:"limit_jobs,omitempty"`   // above 0
+	Window       string        `yaml:"window"`                 // hour, day, week, month or total; default day
+	Rolling      bool          `yaml:"rolling,omitempty"`      // the time before each moment, instead of calendar windows
+	Zone         string        `yaml:"zone,omitempty"`         // of calendar windows, such as Europe/Berlin; default UTC
+	OnExceeded   string        `yaml:"on_exceeded"`            // wait, cheaper or reject; default wait
+	UnknownPrice string        `yaml:"unknown_price"`          // refuse or allow; default refuse
+	Alerts       []int         `yaml:"alerts,omitempty"`       // percents of the limit that raise an event; default 50, 80, 100; [0]: none
+}
+
+// Holds bound what a job can cost at most, where the job itself does not.
+type Holds struct {
+	MaxTokens   int64 `yaml:"max_tokens"`   // output of a job that names no bound, then sent to the provider; 1 to 10,000,000; default 4096
+	MediaTokens int64 `yaml:"media_tokens"` // input of a job's images, audio and files; 1 to 10,000,000; default 65536
 }
 
 // Tenant is who pays.

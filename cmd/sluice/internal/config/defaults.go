@@ -44,6 +44,7 @@ func base() *Config {
 		Records: Records{Retention: 24 * time.Hour, Captures: 0.01},
 		Workers: Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond,
 			RetryBudget: 0.25, RetryMinimum: 60, Drain: 30 * time.Second},
+		Holds:     Holds{MaxTokens: 4096, MediaTokens: 65536},
 		Analytics: Analytics{FlushInterval: 500 * time.Millisecond},
 	}
 }
@@ -62,7 +63,7 @@ func (s *Simulated) setDefaults() {
 	s.Seed, s.RetryAfter, s.OutputTokens = 1, time.Second, TokenRange{Min: 16, Max: 64}
 }
 
-func (b *Budget) setDefaults() { b.Window, b.OnExceeded = "day", "wait" }
+func (b *Budget) setDefaults() { b.Window, b.OnExceeded, b.UnknownPrice = "day", "wait", "refuse" }
 
 // complete fills in what depends on other values: pools and routes that are
 // not given, and the defaults of those that are.

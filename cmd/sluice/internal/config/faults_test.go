@@ -126,6 +126,16 @@ func TestOneFault(t *testing.T) {
 		{"strategy", onePool + "routes: [{model: r, strategy: best, candidates: [{pool: p}]}]", "must be one of round_robin, least_connections"},
 		{"candidate without a pool", onePool + "routes: [{model: r, candidates: [{model: m}]}]", "candidates[0].pool: is no pool"},
 		{"budget", "budgets: [{scope: global, limit_usd: 1e3}]", "must be dollars"},
+		{"no limit", "budgets: [{scope: global}]", "exactly one of limit_usd, limit_tokens and limit_jobs"},
+		{"two limits", "budgets: [{scope: global, limit_usd: 1, limit_jobs: 1}]", "exactly one of limit_usd, limit_tokens and limit_jobs"},
+		{"no tokens", "budgets: [{scope: global, limit_tokens: 0}]", "limit_tokens = 0: must be above 0"},
+		{"scope", "budgets: [{scope: 'team:x', limit_usd: 1}]", "must be global, or terms"},
+		{"scope of nothing", onePool + "budgets: [{scope: 'tenant:any,model:x', limit_usd: 1}]", "names no configured model: there are m"},
+		{"zone", "budgets: [{scope: global, limit_usd: 1, zone: Mars/Base}]", "budgets[0].zone = Mars/Base: must be a time zone"},
+		{"rolling total", "budgets: [{scope: global, limit_usd: 1, window: total, rolling: true}]", "a total does not roll"},
+		{"unknown price", "budgets: [{scope: global, limit_usd: 1, unknown_price: guess}]", "must be refuse or allow"},
+		{"alerts", "budgets: [{scope: global, limit_usd: 1, alerts: [50, 2000]}]", "from 1 to 1000"},
+		{"holds", "holds: {max_tokens: 0}", "must be from 1 to 10000000"},
 		{"same budget twice", "budgets: [{scope: global, limit_usd: 1}, {scope: global, limit_usd: 2}]", "is taken by element 0"},
 		{"tenant without a key", "tenants: [{name: a}]", "tenants[0].key: is missing"},
 	} {
@@ -162,12 +172,14 @@ func TestTooMuch(t *testing.T) {
 
 func TestAllowed(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing":                      "",
-		"a comment":                    "# nothing\n",
-		"null everywhere":              "nats:\nhttp: {listen: }\npools:\nroutes: ~\n",
-		"any address with tenants":     "tenants: [{name: a, key: k}]\nhttp: {listen: ':80'}\nnats: {embedded: {listen: '0.0.0.0:1'}}",
-		"ports by choice":              "http: {listen: '[::1]:0'}\nnats: {embedded: {listen: 'localhost:0'}}\nclickhouse: {embedded: {listen: '127.1.2.3:0'}}",
-		"two budgets of a scope":       "budgets: [{scope: global, limit_usd: 1}, {scope: global, limit_usd: 2, window: hour}]",
+		"nothing":                  "",
+		"a comment":                "# nothing\n",
+		"null everywhere":          "nats:\nhttp: {listen: }\npools:\nroutes: ~\n",
+		"any address with tenants": "tenants: [{name: a, key: k}]\nhttp: {listen: ':80'}\nnats: {embedded: {listen: '0.0.0.0:1'}}",
+		"ports by choice":          "http: {listen: '[::1]:0'}\nnats: {embedded: {listen: 'localhost:0'}}\nclickhouse: {embedded: {listen: '127.1.2.3:0'}}",
+		"two budgets of a scope":   "budgets: [{scope: global, limit_usd: 1}, {scope: global, limit_usd: 2, window: hour}]",
+		"budgets of all kinds": onePool + "budgets: [{scope: 'label:team=a b,key:k,provider:simulated,model:m', limit_tokens: 5, window: week, rolling: true, unknown_price: allow, alerts: [0]}, " +
+			"{scope: 'tenant:x, label:Team=y', limit_jobs: 5, window: total}, {scope: 'tenant:x,label:team=y', limit_jobs: 5, window: month, zone: Europe/Berlin}]",
 		"budgets of things":            onePool + "budgets: [{scope: 'pool:p', limit_usd: 1}, {scope: 'route:m', limit_usd: 1}, {scope: 'tenant:any', limit_usd: 1}]",
 		"embedded off beside a dsn":    "clickhouse: {dsn: 'https://u:p@h:8443/db', embedded: {enabled: false}}",
 		"several nats servers":         "nats: {url: 'nats://a:4222, tls://b:4222'}",
@@ -196,7 +208,6 @@ func TestWarnings(t *testing.T) {
 		{"key over http", "pools: [{name: p, base_url: 'http://h/v1', api_key: env:K, models: {m: {}}}]", "over plain http to h"},
 		{"no clickhouse", "clickhouse: {embedded: {enabled: false}}", "no ClickHouse is configured"},
 		{"tenants of an external nats", "nats: {url: 'nats://h:1'}\ntenants: [{name: a, key: env:K}]", "its own accounts"},
-		{"budgets", "budgets: [{scope: global, limit_usd: 1}]", "NOT enforced"},
 	} {
 		c := mustLoad(t, tc.text, "K=k")
 		if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], tc.want) || strings.Contains(c.Warnings[0], "geheim") {

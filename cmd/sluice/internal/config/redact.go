@@ -60,27 +60,30 @@ func priceNode(p *wire.Price) *yaml.Node {
 	return n
 }
 
-// budgetYAML is a Budget with its limit as a decimal.
-type budgetYAML struct {
-	Scope      string     `yaml:"scope"`
-	Limit      *yaml.Node `yaml:"limit_usd"`
-	Window     string     `yaml:"window"`
-	OnExceeded string     `yaml:"on_exceeded"`
-}
+// budgetRest is a Budget as the encoder writes it by itself.
+type budgetRest Budget
 
-// MarshalYAML writes the limit in dollars.
+// MarshalYAML writes a limit in dollars as such.
 func (b Budget) MarshalYAML() (any, error) {
-	return budgetYAML{b.Scope, scalarNode(b.Limit.String(), true), b.Window, b.OnExceeded}, nil
+	out := map[string]any{}
+	raw, err := yaml.Marshal(budgetRest(b))
+	if err == nil {
+		err = yaml.Unmarshal(raw, &out)
+	}
+	if b.LimitUSD != nil {
+		out["limit_usd"] = scalarNode(b.LimitUSD.String(), true)
+	}
+	return out, err
 }
 
 // NeedsRestart lists the keys that differ between two configurations and are
-// read at start only: pools, routes, rules, budgets and tenants apply while running,
+// read at start only: pools, routes, rules, budgets, holds and tenants apply while running,
 // but for whether there are tenants at all.
 func NeedsRestart(old, now *Config) []string {
 	var keys []string
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
 	for _, k := range Keys() {
-		if k.List {
+		if k.List || strings.HasPrefix(k.Path, "holds.") {
 			continue
 		}
 		_, x, errX := field(a, k.Path)

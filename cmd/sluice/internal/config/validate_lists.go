@@ -225,52 +225,6 @@ func (v *validator) poolNames() []string {
 	return names
 }
 
-func (v *validator) budgets() {
-	seen := make(map[string]int)
-	for i, b := range v.c.Budgets {
-		key := at("budgets", i)
-		v.scope(key+".scope", b.Scope)
-		v.unique(seen, key+".scope", b.Scope+" a "+b.Window, i)
-		if b.Limit <= 0 {
-			v.bad(key+".limit_usd", b.Limit.String(), "must be above 0 dollars")
-		}
-		v.oneOf(key+".window", b.Window, []string{"hour", "day", "week", "month"})
-		v.oneOf(key+".on_exceeded", b.OnExceeded, []string{"wait", "cheaper", "reject"})
-	}
-	if len(v.c.Budgets) > 0 {
-		v.warn("budgets are read and checked, but NOT enforced in this release: nothing stops at their limits")
-	}
-}
-
-// scope checks what a budget applies to.
-func (v *validator) scope(key, scope string) {
-	kind, name, _ := strings.Cut(scope, ":")
-	var known []string
-	switch kind {
-	case "global":
-		if scope == kind {
-			return
-		}
-	case "tenant":
-		if len(v.c.Tenants) == 0 { // any tenant name may come
-			v.name(key, name)
-			return
-		}
-		for _, t := range v.c.Tenants {
-			known = append(known, t.Name)
-		}
-	case "pool":
-		known = v.poolNames()
-	case "route":
-		for _, r := range v.c.Routes {
-			known = append(known, r.Model)
-		}
-	}
-	if !slices.Contains(known, name) || name == "" {
-		v.bad(key, scope, "must be global, or tenant:, pool: or route: and the name of one that is configured")
-	}
-}
-
 func (v *validator) limits(key string, l Limits) {
 	v.number(key+".rpm", l.RPM, 0, 1e12)
 	v.number(key+".tpm", l.TPM, 0, 1e15)

@@ -7,9 +7,9 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// Charge is what an attempt takes of budgets: at most, while it is held, and
+// Draw is what an attempt takes of budgets: at most, while it is held, and
 // truly, when it has ended.
-type Charge struct {
+type Draw struct {
 	Facts   Facts `json:"f"`
 	At      int64 `json:"at"` // Unix nanoseconds: of which windows
 	USD     int64 `json:"$,omitempty"`
@@ -51,7 +51,7 @@ type Offer struct {
 // has no output. A token stands for at least a byte of the body, so the body's
 // bytes bound the input; what a body refers to and does not contain is bounded
 // by Bounds.Media.
-func (b Bounds) Worst(m *wire.Meta, o *Offer) (c Charge, output int64) {
+func (b Bounds) Worst(m *wire.Meta, o *Offer) (c Draw, output int64) {
 	b = b.withDefaults()
 	input := int64(m.BodyBytes)
 	if m.Needs&(wire.NeedVision|wire.NeedAudio) != 0 {
@@ -95,9 +95,9 @@ func FactsOf(m *wire.Meta) Facts { return Facts{Tenant: m.Tenant, Route: m.Route
 // Of is what an ended attempt has truly taken. It belongs to the windows of
 // its hold, and where it had none to those of its beginning; ended is when its
 // record was stored.
-func Of(e *wire.Entry, ended int64) Charge {
+func Of(e *wire.Entry, ended int64) Draw {
 	a := e.Attempt
-	c := Charge{Facts: FactsOf(&e.Meta), At: ended - a.LatencyMS*int64(time.Millisecond), First: a.N == 1}
+	c := Draw{Facts: FactsOf(&e.Meta), At: ended - a.LatencyMS*int64(time.Millisecond), First: a.N == 1}
 	c.Facts.Pool, c.Facts.Provider, c.Facts.Model = a.Pool, a.Provider, a.Model
 	if a.Hold != nil {
 		c.At = a.Hold.At

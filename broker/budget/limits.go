@@ -1,0 +1,140 @@
+package budget
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/budget/account"
+	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// override is a budget that was set while running.
+type override struct {
+	budget account.Budget
+	def    account.Definition
+}
+
+// limitKey is a budget's key in the bucket; its ID has bytes that a key may
+// not have.
+func limitKey(id string) string { return "limit." + wire.Token(id) }
+
+// watchStored follows the budgets that are set while running, until ctx ends.
+func (b *Book) watchStored(ctx context.Context) error {
+	kv, err := b.cfg.JS.KeyValue(ctx, b.cfg.Subjects.Stream(wire.BucketLimits))
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if err := b.watchLimits(ctx, kv); err != nil && ctx.Err() == nil {
+			b.cfg.Logger.Warn("limits set while running cannot be followed, trying again", "err", err)
+		}
+		_ = ledger.Pause(ctx, time.Second) // ends with ctx, as the loop does
+	}
+	return nil
+}
+
+func (b *Book) watchLimits(ctx context.Context, kv jetstream.KeyValue) error {
+	w, err := kv.Watch(ctx, "limit.>")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }()
+	all := map[string]override{}
+	byKey := map[string]string{}
+	complete := false
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return nil
+			case e == nil:
+				complete = true
+			case e.Operation() != jetstream.KeyValuePut:
+				delete(all, byKey[e.Key()])
+			default:
+				b.readLimit(e, all, byKey)
+			}
+			if complete {
+				b.setStored(all)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (b *Book) readLimit(e jetstream.KeyValueEntry, all map[string]override, byKey map[string]string) {
+	var def account.Definition
+	err := json.Unmarshal(e.Value(), &def)
+	if err == nil {
+		x, faults := def.Parse()
+		if len(faults) == 0 {
+			byKey[e.Key()] = x.ID()
+			all[x.ID()] = override{x, def}
+			return
+		}
+		b.cfg.Logger.Error("a stored budget is not used", "key", e.Key(), "why", account.Error(faults))
+		return
+	}
+	b.cfg.Logger.Error("a stored budget cannot be read", "key", e.Key(), "err", err)
+}
+
+// setStored takes over what was set while running.
+func (b *Book) setStored(all map[string]override) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first := b.stored == nil
+	b.stored = map[string]override{}
+	for id, o := range all {
+		b.stored[id] = o
+	}
+	b.define()
+	if first {
+		close(b.known)
+	}
+}
+
+// SetLimit stores a budget: from now on it counts at every router, instead of
+// the configuration's of the same scope, unit and window, until it is removed.
+func SetLimit(ctx context.Context, js jetstream.JetStream, s wire.Subjects, d account.Definition) (account.Budget, error) {
+	b, faults := d.Parse()
+	if len(faults) > 0 {
+		return b, wire.Errorf(wire.CodeInvalidRequest, faults[0].Field, "%s", account.Error(faults))
+	}
+	kv, err := js.KeyValue(ctx, s.Stream(wire.BucketLimits))
+	if err != nil {
+		return b, err
+	}
+	raw, err := json.Marshal(b.Define())
+	if err == nil {
+		_, err = kv.Put(ctx, limitKey(b.ID()), raw)
+	}
+	return b, err
+}
+
+// RemoveLimit takes back what SetLimit has set; the configuration's budget of
+// the same ID, if there is one, counts again. It reports whether there was
+// anything to take back.
+func RemoveLimit(ctx context.Context, js jetstream.JetStream, s wire.Subjects, id string) (bool, error) {
+	kv, err := js.KeyValue(ctx, s.Stream(wire.BucketLimits))
+	if err != nil {
+		return false, err
+	}
+	key := limitKey(strings.TrimSpace(id))
+	if _, err := kv.Get(ctx, key); err != nil {
+		return false, ignoreMissing(err)
+	}
+	return true, kv.Purge(ctx, key)
+}
+
+func ignoreMissing(err error) error {
+	if err == jetstream.ErrKeyNotFound {
+		return nil
+	}
+	return err
+}
