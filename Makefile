@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics
 
 export CGO_ENABLED := 0
 
@@ -18,13 +18,15 @@ TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),syn
 SPEED     ?= 100
 KILLS     ?= 0
 LINES     ?= 100000
+
+ROWS      ?= 10000000
 ARGS      ?=
 # `make chaos`: seed of the faults, and jobs of a run.
 SEED      ?= 1
 N         ?= 100000
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 build: ## build ./bin/sluice
 	$(GO) build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
@@ -69,6 +71,9 @@ mutate: engine ## remove each guard against loss and double counting, and see th
 bench-batch: build engine ## a batch of LINES lines through a pool that answers at once; then the same with ten kill -9 on the way
 	bin/sluice bench --batch $(LINES) $(ARGS)
 	bin/sluice bench --batch $(LINES) --kills 10 $(ARGS)
+
+bench-analytics: build engine ## fill ClickHouse with ROWS attempts and jobs, time every standard question, and the ingest beside a bare insert
+	bin/sluice bench --analytics $(ROWS)
 
 check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }

@@ -144,7 +144,7 @@ func (q *CostQuery) plan() (sum, quantiles *question, err error) {
 	t.inner, t.outer = times, outerTimes
 	switch {
 	case within(names, attemptTimes, false):
-		t.units = []time.Duration{time.Hour}
+		t.units = unitsOf(q.By)
 	case within(names, attemptTenantTimes, false):
 		t.units = []time.Duration{day}
 	default:

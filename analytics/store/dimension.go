@@ -18,7 +18,7 @@ var (
 	attemptSums = []string{"tenant", "pool", "provider", "model", "route", "class", "status", "hour", "day"}
 	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant"}
 
-	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times
+	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times, daily_pool_times
 	attemptTenantTimes = []string{"tenant", "route", "status", "day"}                            // daily_times
 	attemptLabels      = []string{"tenant", "status", "day"}                                     // daily_labels, beside labels
 )

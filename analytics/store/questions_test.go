@@ -188,7 +188,7 @@ func TestDistributionWasteAndSavings(t *testing.T) {
 // Rows that were there before a projection are in it after the migration.
 func TestMigrateOldRows(t *testing.T) {
 	s := storetest.Open(t)
-	for _, p := range []string{"daily", "hourly_times", "daily_times", "daily_labels"} {
+	for _, p := range []string{"daily", "hourly_times", "daily_times", "daily_labels", "daily_pool_times"} {
 		exec(t, s, "ALTER TABLE attempts DROP PROJECTION "+p)
 	}
 	rows := costRows(4000)[:1000]
@@ -200,7 +200,7 @@ func TestMigrateOldRows(t *testing.T) {
 	got, err := s.Cost(t.Context(), q) // at once, from rows and projections as they are
 	must(t, err)
 	compare(t, "at once", got, rows, key, false, true)
-	for end := time.Now().Add(20 * time.Second); fmt.Sprint(query(t, s, "SELECT uniq(name) FROM system.projection_parts WHERE active AND database = currentDatabase() AND table = 'attempts'")) != "[[5]]"; {
+	for end := time.Now().Add(20 * time.Second); fmt.Sprint(query(t, s, "SELECT uniq(name) FROM system.projection_parts WHERE active AND database = currentDatabase() AND table = 'attempts'")) != "[[6]]"; {
 		if time.Now().After(end) {
 			t.Fatalf("the projections are not made: %v", query(t, s, "SELECT name, parent_name FROM system.projection_parts WHERE active AND database = currentDatabase()"))
 		}

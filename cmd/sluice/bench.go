@@ -27,7 +27,11 @@ it as often as asked, and compares ledger, ClickHouse and the providers' books.
 
 With --batch: a batch of that many lines through one simulated pool that answers
 at once, in a server process of its own that may be killed too: lines a second,
-memory, time to the first result, and that no line ran twice.`,
+memory, time to the first result, and that no line ran twice.
+
+With --analytics N: fills the embedded ClickHouse with N attempts and N jobs,
+times every standard question, and then the ingest from a ledger beside a bare
+batch insert of the same rows.`,
 		Example: `  sluice bench
   sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
   sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1
@@ -50,6 +54,7 @@ memory, time to the first result, and that no line ran twice.`,
 	lines := f.Int("batch", 0, "lines of a batch to measure")
 	size := f.Int("size", 1024, "bytes of each line of the batch")
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
+	analytics := f.Int("analytics", 0, "measure ClickHouse instead, with this many rows in each table")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		exe, err := os.Executable()
 		if err != nil {
@@ -63,6 +68,9 @@ memory, time to the first result, and that no line ran twice.`,
 			}
 			rep.Print(cmd.OutOrStdout())
 			return rep.Err()
+		}
+		if *analytics > 0 {
+			return bench.Analytics(cmd.Context(), cmd.OutOrStdout(), bench.AnalyticsOptions{Rows: *analytics, Command: []string{exe, "engine"}})
 		}
 		if *trace == "" {
 			tuneGC() // as up does: the path runs in this process

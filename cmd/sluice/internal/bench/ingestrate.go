@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/analytics/ingest"
+	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/sdk/wire"
+)
+
+// ingestRounds measure bare inserts and ingest in turn.
+const ingestRounds = 3
+
+// ingestRate prints how many attempt rows a second come out of a ledger,
+// beside clickhouse-go inserting the same rows into a table of the same
+// columns without a projection, in batches of the ingester's size.
+func ingestRate(ctx context.Context, w io.Writer, st *store.Store, dir string, n int) error {
+	for _, t := range []store.Table{store.Attempts, store.Jobs} {
+		if err := execute(ctx, st, "TRUNCATE TABLE "+string(t)+" SETTINGS max_table_size_to_drop = 0"); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "\n%d records of one attempt each, from the ledger (its claims are read too), into attempts and jobs\n", n)
+	var rates, bares []float64
+	for i := range ingestRounds {
+		bare, err := bareRate(ctx, st, n)
+		if err != nil {
+			return err
+		}
+		rate, err := ledgerRate(ctx, st, filepath.Join(dir, fmt.Sprint("nats-", i)), n)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "round %d  ledger to tables %7.0f rows/s (attempts and jobs)   bare insert %7.0f rows/s\n", i+1, rate, bare)
+		rates, bares = append(rates, rate), append(bares, bare)
+	}
+	fmt.Fprintf(w, "ingest ratio %.2f\n", median(rates)/median(bares))
+	return nil
+}
+
+// ingestRecord is a terminal record of ordinary size.
+func ingestRecord(i int) *wire.Record {
+	a := &wire.Attempt{N: 1, Pool: "openai-us", Provider: "openai", Model: "gpt-4o-mini", Region: "us-east", Strategy: "least_connections",
+		Price:  &wire.Price{Version: "2026-03", Input: 150_000, CacheRead: 75_000, Output: 600_000},
+		Status: wire.Succeeded, HTTP: 200, QueueMS: int64(i % 50), TTFTMS: 51 + int64(i%97), LatencyMS: 804 + int64(i%997),
+		Decision: &wire.Decision{Route: "chat", Strategy: "least_connections", Pool: "openai-us", Model: "gpt-4o-mini", Sequence: uint64(i),
+			Candidates: []wire.Candidate{
+				{Pool: "openai-us", Model: "gpt-4o-mini", Weight: 3, Depth: i % 64, Score: float64(i%64) / 64},
+				{Pool: "local", Model: "llama-3.3-70b", Weight: 1, Depth: 12, Score: 0.1875},
+				{Pool: "azure-eu", Model: "gpt-4o", Weight: 1, Depth: 64, Excluded: "full"},
+			}}}
+	a.Settle(wire.Usage{Input: 311 + int64(i%1000), CacheRead: 64, Output: 207 + int64(i%300)}, wire.UsageFromProvider)
+	rec := &wire.Record{Status: wire.Succeeded, Entry: wire.Entry{Attempt: a, Meta: wire.Meta{ID: fmt.Sprintf("0199f6c2-7d1a-%012d", i),
+		Tenant: fmt.Sprintf("tenant-%02d", i%50), Class: wire.Interactive, Seq: uint64(i), SubmittedAt: time.Now().UnixNano(),
+		Endpoint: wire.ChatCompletions, Route: "chat", MaxTokens: 512, BodyBytes: 1024, Labels: map[string]string{"team": "search"}}}}
+	rec.Entry.Progress.Add(a)
+	return rec
+}
+
+// ledgerRate ingests n jobs, claim and terminal record each, that lie in a
+// ledger on disk, and returns rows of both tables per second.
+func ledgerRate(ctx context.Context, st *store.Store, dir string, n int) (float64, error) {
+	srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
+	if err != nil {
+		return 0, err
+	}
+	defer srv.Stop()
+	js, err := hopConn(srv, "bench")
+	if err != nil {
+		return 0, err
+	}
+	defer js.Conn().Close()
+	var subjects wire.Subjects
+	if err := topology.Ensure(ctx, js, topology.Config{Subjects: subjects, Replicas: 1}); err != nil {
+		return 0, err
+	}
+	for _, t := range []store.Table{store.Attempts, store.Jobs} { // positions start again with each ledger
+		if err := execute(ctx, st, "TRUNCATE TABLE "+string(t)); err != nil {
+			return 0, err
+		}
+	}
+	last, err := writeLedger(ctx, js, subjects, n)
+	if err != nil {
+		return 0, err
+	}
+	in, err := ingest.New(ingest.Config{JS: js, Subjects: subjects, Store: st, Instance: "bench", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return 0, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	begin, done := time.Now(), make(chan error, 1)
+	go func() { done <- in.Run(ctx) }() // ends with stop
+	err = in.WaitFor(ctx, last)
+	took := time.Since(begin)
+	stop()
+	if e := <-done; err == nil {
+		err = e
+	}
+	if got := in.Progress(); err == nil && (got.Attempts != uint64(n) || got.Jobs != uint64(n)) {
+		err = fmt.Errorf("%d attempts and %d jobs were written, not %d", got.Attempts, got.Jobs, n)
+	}
+	return 2 * float64(n) / took.Seconds(), err
+}
+
+func writeLedger(ctx context.Context, js jetstream.JetStream, subjects wire.Subjects, n int) (uint64, error) {
+	body := Prompt(1024)
+	for i := range n {
+		rec := ingestRecord(i)
+		h := rec.Encode()
+		claim := nats.Header{wire.HeaderStatus: {string(wire.Running)}, wire.HeaderEntry: h[wire.HeaderEntry]}
+		subject := subjects.Ledger(rec.Entry.Meta.Tenant, rec.Entry.Meta.ID)
+		for _, m := range []*nats.Msg{{Subject: subject, Header: claim}, {Subject: subject, Header: h, Data: body}} {
+			if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	s, err := js.Stream(ctx, subjects.Stream(wire.StreamLedger))
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if info.State.Msgs != 2*uint64(n) {
+		return 0, fmt.Errorf("the ledger took %d records, not %d", info.State.Msgs, 2*n)
+	}
+	return info.State.LastSeq, nil
+}
+
+// bareRate inserts n attempt rows and nothing else.
+func bareRate(ctx context.Context, st *store.Store, n int) (float64, error) {
+	if err := execute(ctx, st, "DROP TABLE IF EXISTS bare"); err != nil {
+		return 0, err
+	}
+	const batch = 20_000
+	rows := make([]store.Attempt, n)
+	now := time.Now()
+	for i := range rows {
+		rec := ingestRecord(i)
+		rows[i] = store.Attempt{Seq: uint64(i + 1), TS: now, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
+	}
+	begin := time.Now()
+	for from := 0; from < n; from += batch {
+		if err := st.InsertBare(ctx, "bare", rows[from:min(from+batch, n)]); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
+}
