@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard
 
 export CGO_ENABLED := 0
 
@@ -28,7 +28,16 @@ N         ?= 100000
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
-build: ## build ./bin/sluice
+WEB     := cmd/sluice/internal/dashboard
+WEBSRC  := $(shell find $(WEB)/web -type f -not -path '*/node_modules/*' -not -path '*/test/*' 2>/dev/null)
+
+$(WEB)/dist/index.html: $(WEBSRC)
+	@if command -v npm >/dev/null; then cd $(WEB)/web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build; \
+	else echo "npm is not installed: sluice is built without its dashboard" >&2; fi
+
+dashboard: $(WEB)/dist/index.html ## build the web page (npm ci, vite), if its sources have changed
+
+build: dashboard ## build ./bin/sluice, the dashboard in it
 	$(GO) build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sluice ./cmd/sluice
 
 engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when it is there)

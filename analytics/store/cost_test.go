@@ -133,6 +133,7 @@ var keysOf = []struct {
 	{"hour,status", true, func(r *store.Attempt) string {
 		return r.TS.Format("2006-01-02 15:00") + "|" + string(r.Attempt.Status)
 	}},
+	{"minute,pool", true, func(r *store.Attempt) string { return r.TS.Format("2006-01-02 15:04") + "|" + r.Attempt.Pool }},
 	{"day", true, func(r *store.Attempt) string { return r.TS.Format("2006-01-02") }},
 	{"label:team", false, func(r *store.Attempt) string { return r.Job.Labels["team"] }},
 	{"error_code", true, func(r *store.Attempt) string { return string(r.Attempt.ErrorCode) }},
@@ -180,12 +181,12 @@ func TestCost(t *testing.T) {
 			got, err := s.Cost(t.Context(), q)
 			must(t, err)
 			name := fmt.Sprintf("%s from %s until %s, rows %v", k.by, since, until, whole)
-			compare(t, name, got, in, k.key, whole || k.by == "error_code", whole || k.times)
+			compare(t, name, got, in, k.key, whole || k.by == "error_code" || k.by == "minute,pool", whole || k.times)
 			if strings.HasPrefix(k.by, "hour") {
 				if !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(a.Keys[0], b.Keys[0]) }) {
 					t.Error("hours are not in the order of time")
 				}
-			} else if k.by != "day" && !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(b.Spend, a.Spend) }) {
+			} else if k.by != "day" && k.by != "minute,pool" && !slices.IsSortedFunc(got, func(a, b store.CostRow) int { return cmp.Compare(b.Spend, a.Spend) }) {
 				t.Errorf("%s: not the dearest first", name)
 			}
 		}
@@ -274,7 +275,8 @@ func TestPlans(t *testing.T) {
 	}
 	where := map[string]string{"pool": "pool-1"}
 	add("hourly_times", store.CostQuery{By: []string{"hour", "model"}, Since: day, Where: where})
-	add("daily_times", store.CostQuery{By: []string{"tenant"}})
+	add("daily_tenant_times", store.CostQuery{By: []string{"tenant"}})
+	add("daily_times", store.CostQuery{By: []string{"model"}, Since: day.Truncate(24 * time.Hour)})
 	add("daily_labels", store.CostQuery{By: []string{"label:team"}})
 	add("daily", store.CostQuery{By: []string{"tenant", "class"}, Since: day.Truncate(24 * time.Hour)})
 	for sql, projection := range plans {

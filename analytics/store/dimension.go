@@ -16,19 +16,19 @@ const labelDimension = "label:"
 // daily; others need the rows.
 var (
 	attemptSums = []string{"tenant", "pool", "provider", "model", "route", "class", "status", "hour", "day"}
-	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant"}
+	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant", "minute"}
 
-	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times, daily_pool_times
-	attemptTenantTimes = []string{"tenant", "route", "status", "day"}                            // daily_times
+	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times, daily_times
+	attemptTenantTimes = []string{"tenant", "route", "day"}                                      // daily_tenant_times
 	attemptLabels      = []string{"tenant", "status", "day"}                                     // daily_labels, beside labels
 )
 
 // Dimensions of jobs.
 var (
 	jobSums        = []string{"tenant", "route", "class", "status", "hour", "day"}
-	jobRows        = []string{"error_code", "batch_id"}
+	jobRows        = []string{"error_code", "batch_id", "minute"}
 	jobTimes       = []string{"route", "class", "status", "hour", "day"}
-	jobTenantTimes = []string{"tenant", "route", "status", "day"}
+	jobTenantTimes = []string{"tenant", "route", "day"}
 )
 
 // Dimensions lists what [CostQuery] can group and filter by. Beside these
@@ -53,6 +53,8 @@ func dimensionOf(ts string, known []string) func(string, *segment) (string, erro
 			return "", fmt.Errorf("dimension %.40q is not known: use %s or label:<name>", name, strings.Join(slices.Sorted(slices.Values(known)), ", "))
 		case name == "day":
 			return "toDate(" + s.start(ts) + ")", nil
+		case name == "minute":
+			return "formatDateTime(toStartOfMinute(" + ts + "), '%F %H:%i')", nil
 		case name == "hour":
 			return "formatDateTime(" + (&segment{unit: time.Hour}).start(ts) + ", '%F %H:00')", nil
 		}

@@ -75,7 +75,7 @@ func (s *Store) Jobs(ctx context.Context, q JobsQuery) ([]JobsRow, error) {
 	case err != nil || len(list) == 0:
 		return list, err
 	case within(names, jobTimes, false):
-		times.units = []time.Duration{time.Hour}
+		times.units = unitsOf(q.By)
 	case within(names, jobTenantTimes, false):
 		times.units = []time.Duration{day}
 	default:
@@ -101,8 +101,8 @@ type DearJob struct {
 // DearestJobs lists the jobs that cost most, the dearest first; limit defaults
 // to 20. Where takes tenant, route, class and status.
 //
-// The hours (with a tenant: days) whose own dearest job can be among them are
-// found in a projection; only their rows are read.
+// The hours and tenants whose own dearest job can be among them are found in a
+// projection; only their rows are read.
 func (s *Store) DearestJobs(ctx context.Context, q JobsQuery) ([]DearJob, error) {
 	sql, err := q.dearestSQL()
 	if err != nil {
@@ -128,37 +128,32 @@ func (q *JobsQuery) dearestSQL() (string, error) {
 		limit = 20
 	}
 	d := dimensionOf("finished_at", slices.Concat(jobSums, jobRows))
-	unit, names := segment{unit: time.Hour}, asked(nil, q.Where)
-	if !within(names, jobTimes, false) {
-		unit.unit = day
-	}
 	rows := segment{from: q.Since, to: q.Until}
-	conds, coarse := rows.conds("finished_at"), []string{"1"}
-	for _, name := range names {
+	conds := []string{"1"}
+	for _, name := range sortedKeys(q.Where) {
 		expr, err := d(name, &rows)
 		if err != nil {
 			return "", err
 		}
 		conds = append(conds, expr+" = "+quote(q.Where[name]))
-		coarse = append(coarse, expr+" = "+quote(q.Where[name]))
 	}
-	// Only whole units inside of the window say how dear at least the last one
-	// of the list is; units at its edges may hold dear jobs too.
-	wide := segment{unit: unit.unit}
-	inside := "1"
+	// Only hours that lie within the window as a whole say how dear at least
+	// the last one of the list is; those at its edges may hold dear jobs too.
+	wide, inside := segment{unit: time.Hour}, "1"
 	if !q.Since.IsZero() {
-		wide.from = q.Since.Truncate(unit.unit)
+		wide.from = q.Since.Truncate(time.Hour)
 		inside += " AND u >= " + moment(q.Since)
 	}
 	if !q.Until.IsZero() {
-		wide.to = q.Until.Truncate(unit.unit).Add(unit.unit)
-		inside += fmt.Sprintf(" AND u < %s", moment(q.Until.Truncate(unit.unit)))
+		wide.to = q.Until.Truncate(time.Hour).Add(time.Hour)
+		inside += " AND u < " + moment(q.Until.Truncate(time.Hour))
 	}
-	coarse = append(coarse, wide.conds("finished_at")...)
-	start := unit.start("finished_at")
-	return fmt.Sprintf(`WITH maxima AS (SELECT %[1]s AS u, route, status, max(cost_nano_usd) AS m FROM jobs WHERE %[2]s GROUP BY u, route, status),
-	(SELECT min(m) FROM (SELECT m FROM maxima WHERE %[3]s ORDER BY m DESC LIMIT %[4]d) HAVING count() = %[4]d) AS least
+	return fmt.Sprintf(`WITH maxima AS (SELECT toStartOfHour(finished_at) AS u, tenant, route, class, status, max(cost_nano_usd) AS m
+		FROM jobs WHERE %[1]s GROUP BY u, tenant, route, class, status),
+	(SELECT min(m) FROM (SELECT m FROM maxima WHERE %[2]s ORDER BY m DESC LIMIT %[3]d) HAVING count() = %[3]d) AS least
 	SELECT finished_at, tenant, job_id, route, class, status, error_code, batch_id, attempts, cost_nano_usd, total_ms, labels FROM jobs
-	WHERE %[5]s AND %[1]s IN (SELECT u FROM maxima WHERE m >= ifNull(least, 0))
-	ORDER BY cost_nano_usd DESC, seq LIMIT %[4]d`, start, join(coarse), inside, limit, join(append(conds, "cost_nano_usd > 0", "cost_nano_usd >= ifNull(least, 0)"))), nil
+	WHERE %[4]s AND (toStartOfHour(finished_at), tenant) IN (SELECT u, tenant FROM maxima WHERE m >= ifNull(least, 0))
+		AND cost_nano_usd > 0 AND cost_nano_usd >= ifNull(least, 0)
+	ORDER BY cost_nano_usd DESC, seq LIMIT %[3]d`, join(append(conds, wide.conds("finished_at")...)), inside, limit,
+		join(append(conds, rows.conds("finished_at")...))), nil
 }

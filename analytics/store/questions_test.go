@@ -101,12 +101,13 @@ func TestDearestJobs(t *testing.T) {
 		"window":  {Since: day.Add(90 * time.Minute), Until: day.Add(7*time.Hour + 7*time.Minute), Limit: 7},
 		"minutes": {Since: day.Add(90 * time.Minute), Until: day.Add(95 * time.Minute), Limit: 500},
 		"tenant":  {Where: map[string]string{"tenant": "tenant-3"}, Since: day.Add(time.Hour), Limit: 5},
+		"tenants": {Where: map[string]string{"tenant": "tenant-3", "route": "smart"}, Limit: 6},
 		"status":  {Where: map[string]string{"status": "failed", "class": "standard"}, Limit: 5},
 	} {
 		var want []store.Job
 		for _, j := range rows {
 			if j.Cost != nil && *j.Cost > 0 && !j.FinishedAt.Before(q.Since) && (q.Until.IsZero() || j.FinishedAt.Before(q.Until)) &&
-				(q.Where["tenant"] == "" || q.Where["tenant"] == j.Job.Tenant) && (q.Where["status"] == "" || q.Where["status"] == string(j.Status)) {
+				(q.Where["route"] == "" || q.Where["route"] == j.Job.Route) && (q.Where["tenant"] == "" || q.Where["tenant"] == j.Job.Tenant) && (q.Where["status"] == "" || q.Where["status"] == string(j.Status)) {
 				want = append(want, j)
 			}
 		}
@@ -188,7 +189,7 @@ func TestDistributionWasteAndSavings(t *testing.T) {
 // Rows that were there before a projection are in it after the migration.
 func TestMigrateOldRows(t *testing.T) {
 	s := storetest.Open(t)
-	for _, p := range []string{"daily", "hourly_times", "daily_times", "daily_labels", "daily_pool_times"} {
+	for _, p := range []string{"daily", "hourly_times", "daily_times", "daily_labels", "daily_tenant_times"} {
 		exec(t, s, "ALTER TABLE attempts DROP PROJECTION "+p)
 	}
 	rows := costRows(4000)[:1000]

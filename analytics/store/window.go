@@ -116,7 +116,7 @@ func (q *question) sql() (string, error) {
 	}
 	var order []string
 	for i, name := range q.by {
-		if name == "hour" || name == "day" {
+		if name == "minute" || name == "hour" || name == "day" {
 			order = append(order, names[i])
 		}
 	}

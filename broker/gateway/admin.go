@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,6 +28,7 @@ type adminRequest struct {
 	Job    string   `json:"job,omitempty"`
 	Model  string   `json:"model,omitempty"`
 	Score  *float64 `json:"score,omitempty"`
+	All    bool     `json:"all,omitempty"`
 }
 
 // serveAdmin asks a router on the admin subject of op and passes its answer
@@ -49,19 +51,36 @@ func (g *Gateway) serveAdmin(op string) http.HandlerFunc {
 
 // scope is the tenant whose things may be seen; "" is all of them.
 func (g *Gateway) scope(r *http.Request) (string, *wire.Error) {
-	tenants := g.tenants.Load()
-	tenant, f := tenants.of(r)
-	if f != nil || !tenants.open() {
-		return tenant, f
+	v, f := g.viewer(r)
+	if f != nil {
+		return "", f
 	}
 	asked := r.URL.Query().Get("tenant")
 	if asked == "" {
 		asked = r.Header.Get(headerTenant)
 	}
-	if asked != "" && !wire.ValidName(asked) {
+	switch {
+	case v.tenant != "" && asked != "" && asked != v.tenant && r.Header.Get(headerTenant) != "":
+		return "", wire.Errorf(wire.CodePermission, headerTenant, "the key belongs to another tenant than the header %s names", headerTenant)
+	case v.tenant != "":
+		return v.tenant, nil
+	case asked != "" && !wire.ValidName(asked):
 		return "", wire.Errorf(wire.CodeInvalidRequest, "tenant", "a tenant must match [A-Za-z0-9_-]{1,64}")
 	}
 	return asked, nil
+}
+
+// deadOf reads which dead letters to requeue: {"tenant": …, "job": …}, or
+// {"all": true} of a tenant or of all.
+func deadOf(r *http.Request) (any, *wire.Error) {
+	var req adminRequest
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxLogin)).Decode(&req); err != nil || (req.Job == "") != req.All {
+		return nil, wire.Errorf(wire.CodeInvalidJSON, "", `the body must be {"tenant": "…", "job": "…"} or {"all": true}`)
+	}
+	if req.Tenant == "" && !req.All {
+		req.Tenant = defaultTenant
+	}
+	return adminRequest{Tenant: req.Tenant, Job: req.Job, All: req.All}, nil
 }
 
 func (g *Gateway) askAdmin(r *http.Request, op, tenant string) ([]byte, *wire.Error) {
@@ -73,12 +92,18 @@ func (g *Gateway) askAdmin(r *http.Request, op, tenant string) ([]byte, *wire.Er
 		}
 		req.Limit = n
 	}
-	return g.ask(r, op, req)
+	if op == "dead.show" {
+		req.Job = r.PathValue("id")
+		if req.Tenant == "" {
+			req.Tenant = defaultTenant
+		}
+	}
+	return g.ask(r.Context(), op, req)
 }
 
 // ask asks a router on the admin subject of op.
-func (g *Gateway) ask(r *http.Request, op string, req any) ([]byte, *wire.Error) {
-	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+func (g *Gateway) ask(ctx context.Context, op string, req any) ([]byte, *wire.Error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	m, err := g.cfg.Conn.RequestWithContext(ctx, g.cfg.Subjects.Admin(op), mustJSON(req))
 	if errors.Is(err, nats.ErrNoResponders) {

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -39,6 +41,19 @@ type Config struct {
 	// Tenants are those with a key. None: no key is asked for, and the header
 	// Sluice-Tenant names the tenant, "default" if it is missing.
 	Tenants []Tenant
+
+	// AdminKey opens every tenant's things, and what changes them, on the
+	// dashboard and the administrative interface. Without it (and without
+	// tenants), everyone may do all of that.
+	AdminKey string
+
+	// Web is the dashboard that / shows. Defaults to none.
+	Web fs.FS
+
+	// Analytics answers a question about costs from ClickHouse, as a value
+	// for JSON; nil: there is no ClickHouse. It is asked for one tenant where
+	// Tenant is set.
+	Analytics func(ctx context.Context, q Question) (any, error)
 
 	// Models are the routes that /v1/models lists. Defaults to none.
 	Models func() []string
@@ -77,6 +92,16 @@ type Config struct {
 	// StopTimeout is how long requests under way may go on once Run's context
 	// has ended. Defaults to 10 seconds.
 	StopTimeout time.Duration
+}
+
+// Question is one for ClickHouse, as the query of a URL asked it.
+type Question struct {
+	Name         string // cost, jobs, dearest, waste, shares or cache
+	Tenant       string // "": of all tenants
+	By           []string
+	Where        map[string]string
+	Since, Until time.Time // zero: open
+	Limit        int       // 0: the question's own
 }
 
 // Tenant is a tenant, the key that proves it, and what it may ask for.
@@ -130,6 +155,11 @@ func (c *Config) check() error {
 		faults = append(faults, err)
 	}
 	faults = append(faults, tenantFaults(c.Tenants)...)
+	for _, t := range c.Tenants {
+		if t.Key == c.AdminKey && t.Key != "" {
+			faults = append(faults, fmt.Errorf("tenant %.80q has the administrator's key", t.Name))
+		}
+	}
 	if len(faults) > 0 {
 		return fmt.Errorf("gateway: %w", errors.Join(faults...))
 	}

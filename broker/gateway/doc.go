@@ -23,5 +23,7 @@
 //	    salted hashes.
 //	I7  A tenant's limits count requests at this door only, and refuse before
 //	    anything is published.
-//	I8  A code has one status, type and word: the table in errors.go.
+//	I8  A session counts below /admin/v1 only, and no longer than its key. Only
+//	    an administrator changes what is not a tenant's own job.
+//	I9  A code has one status, type and word: the table in errors.go.
 package gateway

@@ -93,11 +93,16 @@ func (f *front) request(ctx context.Context, method, path, body string, headers 
 	return r
 }
 
-// open starts a request whose answer is read as it comes.
+// open starts a request whose answer is read as it comes; without a body it
+// is a GET.
 func (f *front) open(path, body string, headers ...string) (*http.Response, *bufio.Reader, context.CancelFunc) {
 	f.b.t.Helper()
 	ctx, cancel := context.WithCancel(f.b.t.Context())
-	res, err := f.Client().Do(f.request(ctx, http.MethodPost, path, body, headers...))
+	method := http.MethodPost
+	if body == "" {
+		method = http.MethodGet
+	}
+	res, err := f.Client().Do(f.request(ctx, method, path, body, headers...))
 	if err != nil {
 		cancel()
 		f.b.t.Fatal(err)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -23,11 +24,14 @@ type Gateway struct {
 	cfg     Config
 	fault   error // of the configuration
 	tenants atomic.Pointer[tenants]
+	admin   *[sha256.Size]byte // hash of the administrator's key, nil without one
 	clients *clients
 	ledger  *ledger.Ledger
 	store   *batch.Store
 	metrics *metrics
 	readers readers
+	logins  sessions
+	live    feeds
 	meters  meters
 	handler http.Handler
 	started time.Time
@@ -45,7 +49,11 @@ func New(cfg Config) *Gateway {
 	g.readers.of = make(map[string]int)
 	g.tenants.Store(newTenants(cfg.Tenants))
 	g.meters.set(cfg.Tenants, g.started)
-	g.cfg.Tenants = nil // their hashes are kept, not their keys
+	if cfg.AdminKey != "" {
+		h := g.tenants.Load().hash(cfg.AdminKey)
+		g.admin = &h
+	}
+	g.cfg.Tenants, g.cfg.AdminKey = nil, "" // their hashes are kept, not their keys
 	g.clients = newClients(cfg.Conn, cfg.Subjects)
 	if cfg.Conn != nil {
 		js, err := jetstream.New(cfg.Conn)
@@ -66,7 +74,7 @@ func (g *Gateway) SetTenants(list []Tenant) error {
 	if g.tenants.Load().open() != (len(list) == 0) {
 		return errors.New("gateway: HTTP asks for keys, or not, from its start on: restart it to change that")
 	}
-	g.tenants.Store(newTenants(list))
+	g.tenants.Store(saltedTenants(g.tenants.Load().salt, list))
 	g.meters.set(list, time.Now())
 	return nil
 }
@@ -85,6 +93,7 @@ func (g *Gateway) Addr() string {
 func (g *Gateway) Close() {
 	g.stopping.Store(true)
 	g.clients.close()
+	g.live.close()
 }
 
 // Run listens and serves until ctx ends, then lets requests under way go on

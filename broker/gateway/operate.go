@@ -15,14 +15,12 @@ import (
 const maxSpec = 64 << 10
 
 // serveOperation asks a router to change something. What is changed is every
-// tenant's, so where tenants have keys it is refused: operators have their own
-// NATS connection for that.
+// tenant's, so only an administrator may do it.
 func (g *Gateway) serveOperation(op string, read func(*http.Request) (any, *wire.Error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		tenants := g.tenants.Load()
-		_, f := tenants.of(r)
-		if f == nil && !tenants.open() {
-			f = wire.Errorf(wire.CodePermission, "", "a tenant's key may not change what all tenants share: use the command sluice, with the operator's NATS connection")
+		v, f := g.viewer(r)
+		if f == nil && v.role != roleAdmin {
+			f = wire.Errorf(wire.CodePermission, "", "this needs the administrator's key (http.admin_key), or the command sluice with the operator's NATS connection")
 		}
 		var answer []byte
 		var req any
@@ -30,7 +28,7 @@ func (g *Gateway) serveOperation(op string, read func(*http.Request) (any, *wire
 			req, f = read(r)
 		}
 		if f == nil {
-			answer, f = g.ask(r, op, req)
+			answer, f = g.ask(r.Context(), op, req)
 		}
 		if f != nil {
 			refuse(w, "", f, 0)
@@ -81,7 +79,7 @@ func (g *Gateway) serveQuality(w http.ResponseWriter, r *http.Request) {
 	}
 	var answer []byte
 	if f == nil {
-		answer, f = g.ask(r, "quality", adminRequest{Tenant: req.Tenant, Job: req.Job, Pool: req.Pool, Model: req.Model, Score: req.Score})
+		answer, f = g.ask(r.Context(), "quality", adminRequest{Tenant: req.Tenant, Job: req.Job, Pool: req.Pool, Model: req.Model, Score: req.Score})
 	}
 	if f != nil {
 		refuse(w, "", f, 0)

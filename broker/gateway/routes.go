@@ -17,16 +17,19 @@ func (g *Gateway) routes() http.Handler {
 		mux.Handle(string(e), method(e, http.MethodPost, g.serveCall(e)))
 	}
 	for pattern, h := range map[string]http.HandlerFunc{
-		"/v1/responses/{id}":  g.serveResponse,
-		"/v1/models":          g.serveModels,
-		"/v1/models/{id...}":  g.serveModel,
-		"/healthz":            g.serveHealth,
-		"/readyz":             g.serveReady,
-		"/metrics":            g.metrics.handler(),
-		"/admin/v1/jobs":      g.serveAdmin("jobs"),
-		"/admin/v1/jobs/{id}": g.serveJob(showJob),
-		"/admin/v1/routes":    g.serveAdmin("routes"),
-		"/admin/v1/dead":      g.serveAdmin("dead.list"),
+		"/v1/responses/{id}":             g.serveResponse,
+		"/v1/models":                     g.serveModels,
+		"/v1/models/{id...}":             g.serveModel,
+		"/healthz":                       g.serveHealth,
+		"/readyz":                        g.serveReady,
+		"/metrics":                       g.metrics.handler(),
+		"/admin/v1/jobs":                 g.serveAdmin("jobs"),
+		"/admin/v1/jobs/{id}":            g.serveJob(showJob),
+		"/admin/v1/routes":               g.serveAdmin("routes"),
+		"/admin/v1/dead":                 g.serveAdmin("dead.list"),
+		"/admin/v1/dead/{id}":            g.serveAdmin("dead.show"),
+		"/admin/v1/live":                 g.serveLive,
+		"/admin/v1/analytics/{question}": g.serveAnalytics,
 	} {
 		mux.HandleFunc(pattern, method("", http.MethodGet, h))
 	}
@@ -39,7 +42,13 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("/v1/responses/{id}/cancel", method(wire.Responses, http.MethodPost, g.serveCancel))
 	mux.HandleFunc("/admin/v1/jobs/{id}/cancel", method("", http.MethodPost, g.serveJob(cancelJob)))
 	g.storedRoutes(mux)
-	mux.HandleFunc("/", notFound)
+	mux.HandleFunc("/admin/v1/dead/requeue", method("", http.MethodPost, g.serveOperation("dead.requeue", deadOf)))
+	mux.HandleFunc("/admin/v1/session", g.serveSession)
+	if g.cfg.Web == nil {
+		mux.HandleFunc("/", notFound)
+	} else {
+		mux.HandleFunc("/", g.servePage())
+	}
 	return g.guard(mux)
 }
 

@@ -28,8 +28,14 @@ type hashedTenant struct {
 }
 
 func newTenants(list []Tenant) *tenants {
-	t := &tenants{}
-	_, _ = rand.Read(t.salt[:]) // never fails
+	var salt [sha256.Size]byte
+	_, _ = rand.Read(salt[:]) // never fails
+	return saltedTenants(salt, list)
+}
+
+// saltedTenants keeps the salt, so that hashes of keys are still known.
+func saltedTenants(salt [sha256.Size]byte, list []Tenant) *tenants {
+	t := &tenants{salt: salt}
 	for _, x := range list {
 		t.list = append(t.list, hashedTenant{name: x.Name, hash: t.hash(x.Key)})
 	}
@@ -71,7 +77,10 @@ func (t *tenants) of(r *http.Request) (string, *wire.Error) {
 
 // find compares the key with every tenant's, in the same time whichever it is.
 func (t *tenants) find(key string) (name string, ok bool) {
-	hash := t.hash(key)
+	return t.findHash(t.hash(key))
+}
+
+func (t *tenants) findHash(hash [sha256.Size]byte) (name string, ok bool) {
 	for i := range t.list {
 		if subtle.ConstantTimeCompare(hash[:], t.list[i].hash[:]) == 1 {
 			name, ok = t.list[i].name, true

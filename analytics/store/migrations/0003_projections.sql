@@ -29,10 +29,19 @@ ALTER TABLE attempts ADD PROJECTION IF NOT EXISTS hourly_times
 ALTER TABLE attempts ADD PROJECTION IF NOT EXISTS daily_times
 (
     SELECT
-        toStartOfDay(ts), tenant, route, status,
+        toStartOfDay(ts), pool, provider, model, route, status,
         quantilesDDStateIf(0.01, 0.5, 0.9, 0.95, 0.99)(latency_ms, latency_ms > 0),
         quantilesDDStateIf(0.01, 0.5, 0.9, 0.95, 0.99)(ttft_ms, ttft_ms > 0)
-    GROUP BY toStartOfDay(ts), tenant, route, status
+    GROUP BY toStartOfDay(ts), pool, provider, model, route, status
+);
+
+ALTER TABLE attempts ADD PROJECTION IF NOT EXISTS daily_tenant_times
+(
+    SELECT
+        toStartOfDay(ts), tenant, route,
+        quantilesDDStateIf(0.01, 0.5, 0.9, 0.95, 0.99)(latency_ms, latency_ms > 0),
+        quantilesDDStateIf(0.01, 0.5, 0.9, 0.95, 0.99)(ttft_ms, ttft_ms > 0)
+    GROUP BY toStartOfDay(ts), tenant, route
 );
 
 ALTER TABLE attempts ADD PROJECTION IF NOT EXISTS daily_labels
@@ -54,10 +63,18 @@ ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS daily
     GROUP BY toStartOfDay(finished_at), tenant, route, class, status
 );
 
+ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS hourly_dearest
+(
+    SELECT
+        toStartOfHour(finished_at), tenant, route, class, status,
+        max(cost_nano_usd)
+    GROUP BY toStartOfHour(finished_at), tenant, route, class, status
+);
+
 ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS hourly_times
 (
     SELECT
-        toStartOfHour(finished_at), route, class, status, max(cost_nano_usd),
+        toStartOfHour(finished_at), route, class, status,
         quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(wait_ms),
         quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(total_ms)
     GROUP BY toStartOfHour(finished_at), route, class, status
@@ -66,16 +83,28 @@ ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS hourly_times
 ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS daily_times
 (
     SELECT
-        toStartOfDay(finished_at), tenant, route, status, max(cost_nano_usd),
+        toStartOfDay(finished_at), route, class, status,
         quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(wait_ms),
         quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(total_ms)
-    GROUP BY toStartOfDay(finished_at), tenant, route, status
+    GROUP BY toStartOfDay(finished_at), route, class, status
+);
+
+ALTER TABLE jobs ADD PROJECTION IF NOT EXISTS daily_tenant_times
+(
+    SELECT
+        toStartOfDay(finished_at), tenant, route,
+        quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(wait_ms),
+        quantilesDDState(0.01, 0.5, 0.9, 0.95, 0.99)(total_ms)
+    GROUP BY toStartOfDay(finished_at), tenant, route
 );
 
 ALTER TABLE attempts MATERIALIZE PROJECTION daily;
 ALTER TABLE attempts MATERIALIZE PROJECTION hourly_times;
 ALTER TABLE attempts MATERIALIZE PROJECTION daily_times;
+ALTER TABLE attempts MATERIALIZE PROJECTION daily_tenant_times;
 ALTER TABLE attempts MATERIALIZE PROJECTION daily_labels;
 ALTER TABLE jobs MATERIALIZE PROJECTION daily;
+ALTER TABLE jobs MATERIALIZE PROJECTION hourly_dearest;
 ALTER TABLE jobs MATERIALIZE PROJECTION hourly_times;
 ALTER TABLE jobs MATERIALIZE PROJECTION daily_times;
+ALTER TABLE jobs MATERIALIZE PROJECTION daily_tenant_times;

@@ -8,12 +8,14 @@ import (
 
 	"github.com/sluicehq/sluice/broker/gateway"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/dashboard"
 )
 
 // gatewayPart is the HTTP role: its listener is open before the process says
 // that it is ready.
 type gatewayPart struct {
 	gw       *gateway.Gateway
+	answers  *answers // nil: no ClickHouse
 	listener net.Listener
 }
 
@@ -25,7 +27,6 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Ready: a.ready}
-	gc.Tenants = httpTenants(a.cfg)
 	h := a.cfg.HTTP
 	gc.Origins, gc.MaxBody, gc.MaxInFlight, gc.Deadline = h.Origins, h.MaxBody, h.MaxInFlight, h.Timeout
 	if h.TLS.Cert != "" {
@@ -33,19 +34,32 @@ func (a *App) newGateway() (*gatewayPart, error) {
 			return nil, fmt.Errorf("http.tls: %w", err)
 		}
 	}
+	gc.Tenants, gc.AdminKey, gc.Web = httpTenants(a.cfg), a.cfg.HTTP.AdminKey.Reveal(), dashboard.Files()
+	questions, err := a.newAnswers()
+	if err != nil {
+		return nil, err
+	}
+	if questions != nil {
+		gc.Analytics = questions.ask
+	}
 	l, err := net.Listen("tcp", a.cfg.HTTP.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP: %w; stop what holds the port, or set http.listen", err)
 	}
 	a.httpAddr = l.Addr().String()
-	p := &gatewayPart{gw: gateway.New(gc), listener: l}
+	p := &gatewayPart{gw: gateway.New(gc), answers: questions, listener: l}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.gw = p.gw
 	return p, nil
 }
 
-func (p *gatewayPart) run(ctx context.Context) error { return p.gw.Serve(ctx, p.listener) }
+func (p *gatewayPart) run(ctx context.Context) error {
+	if p.answers != nil {
+		defer func() { _ = p.answers.store.Close() }() // only read from
+	}
+	return p.gw.Serve(ctx, p.listener)
+}
 
 // models are the routes that clients may ask for.
 func (a *App) models() []string {

@@ -63,12 +63,13 @@ type EmbeddedClickHouse struct {
 
 // HTTP is the gateway.
 type HTTP struct {
-	Listen      string        `yaml:"listen"`            // host:port; default 127.0.0.1:8080
-	TLS         TLS           `yaml:"tls,omitempty"`     // none: plain HTTP
-	Origins     []string      `yaml:"origins,omitempty"` // of web pages that may use it from a browser; default none
-	MaxBody     int64         `yaml:"max_body"`          // bytes of a request's body; 1 KiB to wire.MaxBody, the default
-	MaxInFlight int           `yaml:"max_in_flight"`     // requests for an answer at a time; 1 to 1,000,000; default 16384
-	Timeout     time.Duration `yaml:"timeout,omitempty"` // of a job whose client waits and names no deadline; 0: none; up to 24h
+	Listen      string        `yaml:"listen"`              // host:port; default 127.0.0.1:8080
+	AdminKey    Secret        `yaml:"admin_key,omitempty"` // opens every tenant's things on the dashboard and below /admin/v1; unset: nobody needs one, if tenants need none
+	TLS         TLS           `yaml:"tls,omitempty"`       // none: plain HTTP
+	Origins     []string      `yaml:"origins,omitempty"`   // of web pages that may use it from a browser; default none
+	MaxBody     int64         `yaml:"max_body"`            // bytes of a request's body; 1 KiB to wire.MaxBody, the default
+	MaxInFlight int           `yaml:"max_in_flight"`       // requests for an answer at a time; 1 to 1,000,000; default 16384
+	Timeout     time.Duration `yaml:"timeout,omitempty"`   // of a job whose client waits and names no deadline; 0: none; up to 24h
 }
 
 // TLS names the files of a certificate, which are read again when they change.

@@ -192,7 +192,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"subject_prefix": "my.sluice", "nats.url": "nats://u:p@10.0.0.1:4222", "nats.embedded.listen": "127.0.0.1:0",
 		"nats.embedded.sync": "always", "clickhouse.dsn": "clickhouse://default:x@ch:9000/sluice",
 		"clickhouse.embedded.enabled": "false", "clickhouse.embedded.listen": "127.0.0.1:0",
-		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0",
+		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0", "http.admin_key": "root",
 		"http.tls.cert": "c.pem", "http.tls.key": "k.pem", "http.origins": "[\"https://a.b\"]", "http.max_body": "4096", "http.max_in_flight": "9",
 		"http.timeout": "9m", "data_dir": "x: y", "records.retention": "7d", "records.captures": "0.5",
 		"workers.ack_wait": "5s", "workers.max_attempts": "7", "workers.retry_backoff": "1s", "workers.drain": "9s",
@@ -216,7 +216,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 	}
 	c := without(t, environ...)
 	if c.SubjectPrefix != "my.sluice" || c.NATS.URL.Reveal() != "nats://u:p@10.0.0.1:4222" || !c.NATS.Embedded.Sync.Always() ||
-		c.ClickHouse.DSN.Reveal() != "clickhouse://default:x@ch:9000/sluice" || c.ClickHouse.Embedded.Password.Reveal() != "pw" ||
+		c.ClickHouse.DSN.Reveal() != "clickhouse://default:x@ch:9000/sluice" || c.ClickHouse.Embedded.Password.Reveal() != "pw" || c.HTTP.AdminKey.Reveal() != "root" ||
 		c.DataDir != "x: y" || c.NATS.Replicas != 3 || c.Records != (Records{168 * time.Hour, 0.5}) ||
 		c.Workers != (Workers{5 * time.Second, 7, time.Second, 0.5, 9, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond {
 		t.Errorf("got %s", redacted(t, c))

@@ -232,6 +232,7 @@ func (v *validator) limits(key string, l Limits) {
 
 func (v *validator) tenants() {
 	names, keys := make(map[string]int), make(map[string]int)
+	admin := v.c.HTTP.AdminKey.Reveal()
 	for i, t := range v.c.Tenants {
 		key := at("tenants", i)
 		v.name(key+".name", t.Name)
@@ -245,6 +246,11 @@ func (v *validator) tenants() {
 			v.fault(o, key+".key", "", fmt.Sprintf("is also the key of element %d of the list: a key must name one tenant", first))
 		}
 		keys[secret] = i
+		if secret != "" && secret == admin {
+			o, _ := v.lookup(key + ".key")
+			o.text = ""
+			v.fault(o, key+".key", "", "is also http.admin_key: the administrator needs a key of his own")
+		}
 		if t.Key.IsZero() {
 			v.bad(key+".key", "", "is missing: a tenant needs a key (env:NAME or file:PATH)")
 		}
