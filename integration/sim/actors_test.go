@@ -287,7 +287,7 @@ func (w *world) ingest(p *proc) {
 		w.insert(p)
 		return
 	}
-	rec := &w.ledger[p.read].Stored
+	rec := &w.ledger[p.read]
 	p.read++
 	if a := rec.Entry.Attempt; rec.EndsAttempt() {
 		r := row{attempt: attempt{rec.Entry.Meta.ID, a.N}, seq: rec.Seq, cut: a.Status == wire.Interrupted}

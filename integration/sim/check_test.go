@@ -8,10 +8,9 @@ import (
 
 // life is a job's records so far.
 type life struct {
-	status  wire.Status
-	n       int // of the last claim
-	ended   int // of the last attempt that ended
-	claimed map[int]bool
+	status wire.Status
+	n      int // of the last claim
+	ended  int // of the last attempt that ended
 }
 
 // check looks for a violation of I1 to I4.

@@ -33,9 +33,10 @@ func (t *tape) choose(n int) int {
 }
 
 // play runs a tape and returns the violation, and what happened.
-func play(g guards, t *tape) (error, []string) {
+func play(g guards, t *tape) (story []string, err error) {
 	w := newWorld(g, t.choose)
-	return w.run(), w.trace
+	err = w.run()
+	return w.trace, err
 }
 
 func ofSeed(seed uint64) *tape { return &tape{rng: rand.New(rand.NewPCG(seed, 0))} }
@@ -53,7 +54,7 @@ var invariants = regexp.MustCompile(`I[1-6]:`)
 // is violated.
 func shrink(g guards, cut []uint32, why error) []uint32 {
 	fails := func(c []uint32) bool {
-		err, _ := play(g, edited(c))
+		_, err := play(g, edited(c))
 		return invariant(err) == invariant(why)
 	}
 	for size := max(len(cut)/2, 1); size > 0; size /= 2 {
@@ -74,13 +75,13 @@ func TestSeeds(t *testing.T) {
 	start, steps := time.Now(), 0
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
 		tp := ofSeed(seed)
-		err, _ := play(guards{}, tp)
+		_, err := play(guards{}, tp)
 		steps += len(tp.cut)
 		if err == nil {
 			continue
 		}
 		short := shrink(guards{}, tp.cut, err)
-		why, story := play(guards{}, edited(short))
+		story, why := play(guards{}, edited(short))
 		t.Fatalf("seed %d: %v\nshrunk from %d to %d choices: %v\n%s", seed, err, len(tp.cut), len(short), why, strings.Join(story, "\n"))
 	}
 	t.Logf("%d seeds from %d, %d choices, %.0f seeds a minute", *seeds, *first, steps, float64(*seeds)/time.Since(start).Minutes())
@@ -89,8 +90,8 @@ func TestSeeds(t *testing.T) {
 // TestSeedsRepeat: a seed is always the same story.
 func TestSeedsRepeat(t *testing.T) {
 	for seed := range uint64(20) {
-		_, a := play(guards{}, ofSeed(seed))
-		_, b := play(guards{}, ofSeed(seed))
+		a, _ := play(guards{}, ofSeed(seed))
+		b, _ := play(guards{}, ofSeed(seed))
 		if fmt.Sprint(a) != fmt.Sprint(b) {
 			t.Fatalf("seed %d tells two stories", seed)
 		}
@@ -101,7 +102,7 @@ func TestSeedsRepeat(t *testing.T) {
 // nothing rests on it; presence may be wrong.
 func TestOvertake(t *testing.T) {
 	for seed := range uint64(300) {
-		if err, _ := play(guards{overtake: true}, ofSeed(seed)); err != nil {
+		if _, err := play(guards{overtake: true}, ofSeed(seed)); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
@@ -123,9 +124,9 @@ func TestGuards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed < 3000; seed++ {
 				tp := ofSeed(seed)
-				if err, _ := play(g, tp); err != nil {
+				if _, err := play(g, tp); err != nil {
 					short := shrink(g, tp.cut, err)
-					why, story := play(g, edited(short))
+					story, why := play(g, edited(short))
 					t.Logf("seed %d: %v\nafter shrinking from %d to %d choices: %v, in %d lines", seed, err, len(tp.cut), len(short), why, len(story))
 					return
 				}

@@ -30,12 +30,6 @@ type message struct {
 	stuck  bool // forgotten by the queue
 }
 
-// record is a ledger record with what the checks need.
-type record struct {
-	ledger.Stored
-	job int
-}
-
 // row is what an ingester writes of a record that ends an attempt, or a job.
 type row struct {
 	attempt
@@ -64,7 +58,7 @@ type world struct {
 
 	jobs, work []*message
 	ids        int
-	ledger     []record
+	ledger     []ledger.Stored
 	last       map[string]int // index of a job's last record
 	accepted   map[string][]uint64
 	calls      []*call
@@ -107,7 +101,7 @@ func ack(queue *[]*message, m *message) {
 // standing is the job's last record, nil if there is none.
 func (w *world) standing(id string) *ledger.Stored {
 	if i, ok := w.last[id]; ok {
-		return &w.ledger[i].Stored
+		return &w.ledger[i]
 	}
 	return nil
 }
@@ -122,7 +116,7 @@ func (w *world) store(rec wire.Record, expect uint64, blind bool) (uint64, bool)
 	if now != expect && !blind {
 		return 0, false
 	}
-	r := record{Stored: ledger.Stored{Record: rec, Seq: uint64(len(w.ledger) + 1)}}
+	r := ledger.Stored{Record: rec, Seq: uint64(len(w.ledger) + 1)}
 	w.ledger = append(w.ledger, r)
 	w.last[id] = len(w.ledger) - 1
 	return r.Seq, true
