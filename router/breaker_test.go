@@ -186,6 +186,10 @@ func TestEjectBacksOff(t *testing.T) {
 			t.Errorf("out for %d ms, want %d", got, want)
 		}
 		now = states[0].Until
+		early := Load{}
+		if states[0].Fill(EjectConfig{}, now, &early); early.Ejected || early.Circuit != HalfOpen || early.Probes != 1 {
+			t.Errorf("time is over, and nobody has judged yet: %+v", early)
+		}
 		Eject(EjectConfig{}, now, states, []Vital{failing, good, good})
 		l := Load{}
 		if states[0].Fill(EjectConfig{}, now, &l); !states[0].Returned || l.Ejected || l.Circuit != HalfOpen || l.Probes != 1 {

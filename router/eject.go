@@ -59,10 +59,11 @@ type Ejection struct {
 func (e Ejection) Out(now int64) bool { return now < e.Until }
 
 // Fill writes the ejection's part of a Load, after its depth and its
-// Breaker's part. What probes is derived from the depth: nothing to count.
+// Breaker's part. What probes is derived from the depth: nothing to count. A
+// pool whose time is over probes from then on, and not from the next Eject.
 func (e Ejection) Fill(cfg EjectConfig, now int64, l *Load) {
 	l.Ejected = e.Out(now)
-	if e.Probing && l.Circuit == Closed {
+	if e.Until != 0 && !l.Ejected && l.Circuit == Closed {
 		l.Circuit, l.Probes = HalfOpen, max(cfg.withDefaults().Probes-l.Depth, 0)
 	}
 }

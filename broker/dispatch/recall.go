@@ -42,6 +42,7 @@ func (d *Dispatcher) recall(ctx context.Context, work jetstream.Stream) {
 		if err != nil {
 			continue
 		}
+		d.cfg.Observer.Depths(s.Table, func(pool string) int { return int(info.State.Subjects[d.cfg.Subjects.Work(pool)]) })
 		left := map[string]standing{}
 		for i := range s.Table.Pools() {
 			p := &s.Table.Pools()[i]

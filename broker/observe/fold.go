@@ -47,6 +47,7 @@ type pool struct {
 	blame    blame
 	stalled  bool
 	probe    ledger.Probe
+	pace     pace
 
 	latency, ttft router.Histogram // of successes, for people
 }
@@ -180,6 +181,7 @@ func (f *fold) ended(p *pool, e *wire.Entry, at int64) {
 		ev.RetryAfter = at + a.RetryAfterMS*int64(time.Millisecond)
 	}
 	if ok {
+		p.pace.end(at, a.LatencyMS)
 		if t := f.tracks[target{a.Pool, a.Model}]; t != nil {
 			t.Add(trackConfig, out)
 		}
@@ -256,12 +258,14 @@ func (f *fold) vital(n int, now int64) (out router.Vital) {
 	if out.Slowdown = 1; out.Samples > 0 {
 		out.Success, out.Slowdown = out.Success/out.Samples, cmp.Or(slow/out.Samples, 1)
 	}
+	out.Slowdown = max(out.Slowdown, f.pools[table.Pools()[n].Name].pace.slowdown(now))
 	return out
 }
 
 // forgive forgets what led to a pool's ejection.
 func (f *fold) forgive(n int) {
 	table := f.setup.Table
+	f.pools[table.Pools()[n].Name].pace.forget()
 	for _, t := range table.Targets() {
 		if t.Pool == n {
 			f.tracks[target{table.Pools()[n].Name, t.Model}].Return()

@@ -174,3 +174,28 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowLongCalls: the provider's calls take a second, and then ten. Nobody
+// waits for the first slow one to end before the others get the jobs.
+func TestSlowLongCalls(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		x := &trouble{ill: newMoody(takes(time.Second))}
+		well := func() *script { return always(reply{delay: time.Second}) }
+		x.r = start(t, setup{dir: dir, bare: true, pools: []pool{{name: "ill", concurrency: 24, provider: &x.ill.script},
+			{name: "b", concurrency: 24, provider: well()}, {name: "c", concurrency: 24, provider: well()}}})
+		x.r.router("r1", nil)
+		x.r.router("r2", nil)
+		x.r.serve("w1", "ill", "b", "c")
+		time.Sleep(time.Second)
+		begin := time.Now()
+		x.run(20 * time.Second)
+		ill := time.Now()
+		x.ill.set(takes(10 * time.Second))
+		x.run(25 * time.Second)
+		normal, after := x.worst(begin, ill), x.worst(ill.Add(8*time.Second), ill.Add(25*time.Second))
+		t.Logf("p99: normal %s, from 8 s after on %s", normal, after)
+		if after > 2*normal {
+			t.Errorf("p99 %s from 8 s after, want about %s", after, normal)
+		}
+	})
+}
