@@ -70,6 +70,9 @@ func (s *Service) removePool(ctx context.Context, req adminRequest) (any, error)
 	if s.cfg.Roster == nil {
 		return nil, wire.Errorf(wire.CodeUnavailable, "", "this process cannot remove pools")
 	}
+	if !wire.ValidName(req.Pool) {
+		return nil, s.knows(req.Pool)
+	}
 	err := s.cfg.Roster.Remove(ctx, req.Pool)
 	if errors.Is(err, roster.ErrUnknown) {
 		if err := s.knows(req.Pool); err != nil {

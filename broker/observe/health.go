@@ -52,8 +52,11 @@ func (o *Observer) Health() map[string]Health {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := map[string]Health{}
+	scores, workers := o.state.scores(now), o.state.workers(now)
 	for i, p := range o.state.setup.Table.Pools() {
-		out[p.Name] = o.state.health(i, now)
+		h := o.state.health(i, now)
+		h.Scores, h.Down = scores[i], o.state.known && workers[p.Name] == 0
+		out[p.Name] = h
 	}
 	return out
 }
@@ -63,7 +66,7 @@ func (f *fold) health(i int, now int64) Health {
 	p := f.pools[name]
 	b := p.breaker.At(breakerConfig, now)
 	h := Health{Circuit: b.Circuit.String(), Ejected: p.ejection.Until != 0, Draining: f.drained[name],
-		Down: f.known && f.workers(now)[name] == 0, Latency: spread(&p.latency), TTFT: spread(&p.ttft)}
+		Latency: spread(&p.latency), TTFT: spread(&p.ttft)}
 	if p.probe.At != 0 {
 		e := p.probe
 		h.Probe, h.Unhealthy = &e, e.Unhealthy(now)
@@ -86,7 +89,6 @@ func (f *fold) health(i int, now int64) Health {
 		h.Success /= h.Samples
 		h.Score = 100 * h.Success / max(f.vital(i, now).Slowdown, 1)
 	}
-	h.Scores = f.scores(i, now)
 	requests, tokens := p.quotas(now)
 	h.Requests, h.Tokens = used(requests), used(tokens)
 	return h

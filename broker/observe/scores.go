@@ -31,70 +31,69 @@ func (m *mean) value() float64 { return m.sum / m.weight }
 // usualJob is what costs are compared by.
 var usualJob = wire.Usage{Input: 1000, Output: 300}
 
-// figuresOf are a pool's figures, from what is known of its models.
-func (f *fold) figuresOf(pool int, now int64) (out figures) {
+// figures are those of every pool, from what is known of its models.
+func (f *fold) figures(now int64) []figures {
 	t := f.setup.Table
-	seen := map[int]bool{}
+	out := make([]figures, len(t.Pools()))
+	seen := make([]bool, len(t.Targets()))
 	for _, r := range t.Routes() {
+		spec := r.Spec()
 		for i, c := range r.Candidates() {
-			if c.Pool != pool || seen[c.Target] {
+			if seen[c.Target] {
 				continue
 			}
 			seen[c.Target] = true
-			s := f.stats(t.Targets()[c.Target], now)
+			o, s := &out[c.Pool], f.stats(t.Targets()[c.Target], now)
 			if s.Samples > 0 {
-				out.success.add(s.Success, s.Samples)
+				o.success.add(s.Success, s.Samples)
 			}
 			if slow := slowness(&s); slow > 0 {
-				out.slow.add(slow, s.Samples)
+				o.slow.add(slow, s.Samples)
 			}
 			if c.Price != nil {
-				out.cost.add(float64(c.Price.Cost(usualJob)), 1)
+				o.cost.add(float64(c.Price.Cost(usualJob)), 1)
 			}
 			if s.Quality == 0 {
-				s.Quality = r.Spec().Candidates[i].Quality
+				s.Quality = spec.Candidates[i].Quality
 			}
 			if s.Quality > 0 {
-				out.quality.add(s.Quality, 1)
+				o.quality.add(s.Quality, 1)
 			}
 		}
 	}
 	return out
 }
 
-// scores are those of a pool among its peers.
-func (f *fold) scores(pool int, now int64) (out Scores) {
-	own := f.figuresOf(pool, now)
-	var group []int
-	for _, g := range f.groups {
-		for _, i := range g {
-			if i == pool {
-				group = g
+// scores are those of every pool among its peers.
+func (f *fold) scores(now int64) []Scores {
+	all := f.figures(now)
+	out := make([]Scores, len(all))
+	for _, group := range f.groups {
+		var fastest, cheapest mean
+		for _, i := range group {
+			fastest.least(all[i].slow)
+			cheapest.least(all[i].cost)
+		}
+		for _, i := range group {
+			own, s := &all[i], &out[i]
+			s.Performance = share(&fastest, &own.slow)
+			s.Cost = share(&cheapest, &own.cost)
+			if own.success.weight > 0 {
+				s.Reliability = percent(own.success.value())
+			}
+			if own.quality.weight > 0 {
+				s.Quality = percent(own.quality.value())
 			}
 		}
 	}
-	fastest, cheapest := own.slow, own.cost
-	for _, i := range group {
-		if i == pool {
-			continue
-		}
-		peer := f.figuresOf(i, now)
-		if peer.slow.weight > 0 && (fastest.weight == 0 || peer.slow.value() < fastest.value()) {
-			fastest = peer.slow
-		}
-		if peer.cost.weight > 0 && (cheapest.weight == 0 || peer.cost.value() < cheapest.value()) {
-			cheapest = peer.cost
-		}
-	}
-	out.Performance = share(&fastest, &own.slow)
-	out.Cost = share(&cheapest, &own.cost)
-	if own.success.weight > 0 {
-		out.Reliability = percent(own.success.value())
-	}
-	if own.quality.weight > 0 {
-		out.Quality = percent(own.quality.value())
-	}
 	return out
+}
+
+// least makes m the lower one of two, of those that are known.
+func (m *mean) least(x mean) {
+	if x.weight > 0 && (m.weight == 0 || x.value() < m.value()) {
+		*m = x
+	}
 }
 
 // share is the best in relation to the own value.

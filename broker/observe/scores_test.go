@@ -103,7 +103,7 @@ func TestAdaptingGroups(t *testing.T) {
 func TestScores(t *testing.T) {
 	f := newAdaptive(t)
 	now := 1000 * second
-	if s := f.scores(0, now); s.Performance != nil || s.Reliability != nil || s.Quality != nil || *s.Cost != 100 {
+	if s := f.scores(now)[0]; s.Performance != nil || s.Reliability != nil || s.Quality != nil || *s.Cost != 100 {
 		t.Errorf("before anything is known: %+v", s)
 	}
 	for i := range 100 {
@@ -115,7 +115,8 @@ func TestScores(t *testing.T) {
 		}
 	}
 	f.quality[target{"b", "m"}] = Quality{Score: 0.9, Reports: 3}
-	a, b, c := f.scores(0, now), f.scores(1, now), f.scores(2, now)
+	all := f.scores(now)
+	a, b, c := all[0], all[1], all[2]
 	near := func(what string, got *float64, want float64) {
 		t.Helper()
 		if got == nil || *got < want-1 || *got > want+1 {

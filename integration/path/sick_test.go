@@ -131,3 +131,20 @@ func TestRetryBudget(t *testing.T) {
 		r.allSucceed(ids)
 	})
 }
+
+// TestWrongKey: what waiting does not mend counts, however many jobs fail for
+// it, so that somebody hears of it.
+func TestWrongKey(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		a := always(reply{status: http.StatusUnauthorized})
+		r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", provider: a}}})
+		r.router("r1", nil)
+		r.serve("w1", "a")
+		time.Sleep(time.Second)
+		for _, id := range r.flood(wire.Standard, 4, chat) {
+			if res := r.result(id); res.Status != wire.Failed || res.Entry.Error != wire.CodeProviderAuth {
+				t.Errorf("%s/%s", res.Status, res.Entry.Error)
+			}
+		}
+	})
+}

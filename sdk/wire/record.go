@@ -89,8 +89,11 @@ func (a *Attempt) NotTaken() bool {
 }
 
 // Excused reports whether a failure of the attempt does not count against the
-// job: the provider did not take it, or fails others just as well.
-func (a *Attempt) Excused() bool { return a.Doubtful || a.NotTaken() }
+// job: the provider did not take it, or fails others just as well. What only a
+// change of the configuration mends is not excused, so that somebody hears of it.
+func (a *Attempt) Excused() bool {
+	return a.NotTaken() || a.Doubtful && a.ErrorCode != CodeProviderAuth && a.ErrorCode != CodeModelNotFound
+}
 
 // Decision is what the router chose and why: every candidate with its score,
 // or the reason it was excluded.
