@@ -36,9 +36,19 @@ func (b *blame) others(job string, now int64) bool {
 
 const (
 	blameFor     = int64(time.Minute)
-	blameSamples = 5     // outcomes behind a rate of failures
-	byChance     = 0.001 // what is less probable is no chance
+	blameSamples = 5      // outcomes behind a rate of failures
+	byChance     = 0.0003 // what is less probable is no chance
 )
+
+// chance reports whether own failures and another one may be chance, at a pool
+// of which so many of so many attempts failed.
+func chance(samples, failed, own float64) bool {
+	samples, failed = samples-own, failed-own
+	if samples < blameSamples || failed < 0.5 { // less than one, and that a while ago
+		return false
+	}
+	return math.Pow(min((failed+1)/(samples+1), 1), own+1) > byChance // not the likeliest rate, but a likely one
+}
 
 // Doubts reports whether a failure of the job's next attempt, at pool i and
 // target t, would say more of the pool than of the job: the pool has failed
@@ -48,11 +58,15 @@ func (s *Snapshot) Doubts(i, t int, m *wire.Meta, p *wire.Progress, now int64) b
 	if b := &s.Pools[i].blame; b.at != 0 && b.others(m.Tenant+"."+m.ID, now) {
 		return true
 	}
+	own := float64(p.Attempts - p.Cuts) // the job's failures, which may be among those counted
+	lately := &s.Pools[i].Breaker.Failures
+	n := lately.Samples(now, breakerWindow)
+	if chance(n, n*lately.Value(), own) {
+		return true
+	}
 	if t < 0 || t >= len(s.Stats) {
 		return false
 	}
-	own := float64(p.Attempts - p.Cuts) // the job's failures, which may be among those counted
-	samples := s.Stats[t].Samples - own
-	failed := s.Stats[t].Samples*(1-s.Stats[t].Success) - own
-	return samples >= blameSamples && failed > 0 && math.Pow(failed/samples, own+1) > byChance
+	st := &s.Stats[t]
+	return chance(st.Samples, st.Samples*(1-st.Success), own)
 }

@@ -56,12 +56,13 @@ type pool struct {
 // them.
 var (
 	trackConfig   = router.TrackConfig{}
-	breakerConfig = router.BreakerConfig{Probes: probes}
+	breakerConfig = router.BreakerConfig{Probes: probes, HalfLife: breakerWindow}
 	ejectConfig   = router.EjectConfig{}
 )
 
 const (
 	probes        = 3
+	breakerWindow = int64(10 * time.Second)
 	shownHalfLife = int64(time.Minute)
 )
 

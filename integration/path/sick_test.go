@@ -18,15 +18,17 @@ const poison = `{"model":"chat","messages":[{"role":"user","content":"poison"}]}
 func TestOnlyPoolFails(t *testing.T) {
 	for name, x := range map[string]struct {
 		mood  func(int) reply
-		calls int // at most, in 2 minutes; 0: any number
+		calls int // at most; 0: any number
+		pace  time.Duration
+		jobs  int
 	}{
-		"every call is a 500": {func(int) reply { return reply{status: http.StatusInternalServerError, delay: 20 * time.Millisecond} }, 80},
-		"half of the calls": {func(int) reply {
-			if rand.IntN(2) == 0 {
+		"every call is a 500": {func(int) reply { return reply{status: http.StatusInternalServerError, delay: 20 * time.Millisecond} }, 80, time.Second, 120},
+		"three of ten calls": {func(int) reply {
+			if rand.IntN(10) < 3 {
 				return reply{status: http.StatusInternalServerError, delay: 20 * time.Millisecond}
 			}
 			return reply{delay: 20 * time.Millisecond}
-		}, 0},
+		}, 0, 300 * time.Millisecond, 300},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, dir string) {
@@ -42,12 +44,12 @@ func TestOnlyPoolFails(t *testing.T) {
 				before := a.count()
 				a.set(x.mood)
 				ids = nil
-				for range 120 {
+				for range x.jobs {
 					ids = append(ids, r.publish(chat))
-					time.Sleep(time.Second)
+					time.Sleep(x.pace)
 				}
 				calls := a.count() - before
-				t.Logf("%d calls for 120 jobs in the bad 2 minutes", calls)
+				t.Logf("%d calls for %d jobs in a bad time", calls, x.jobs)
 				if x.calls > 0 && calls > x.calls {
 					t.Errorf("%d calls, want at most %d", calls, x.calls)
 				}
