@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
+	"math"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -22,6 +24,7 @@ type validator struct {
 	most   int64                   // lines
 	routes func(model string) bool // nil: every model will do
 	now    time.Time
+	each   func(*wire.Meta) // gets the jobs of lines that are right; nil: nobody
 
 	seed   maphash.Seed
 	seen   map[uint64]struct{} // hashes of custom IDs: two that differ collide once in 10^7 batches of a million
@@ -45,21 +48,43 @@ func (v *validator) validate(ctx context.Context, s *Store) (lines int64, model 
 	if err != nil {
 		return 0, "", nil, err
 	}
-	v.seed, v.seen, v.known = maphash.MakeSeed(), map[uint64]struct{}{}, map[string]bool{}
-	in := &splitter{each: v.line, most: maxLine}
-	if err = s.Copy(ctx, in, f); err == nil {
-		err = in.close()
-	}
-	if err != nil && !errors.Is(err, errEnough) {
+	if err := v.read(func(w io.Writer) error { return s.Copy(ctx, w, f) }); err != nil {
 		return 0, "", nil, err
-	}
-	if v.total == 0 && len(v.faults) == 0 {
-		v.faults = []Fault{{Code: faultEmpty, Message: "The input file is empty. Please ensure that the batch contains at least one request."}}
 	}
 	if v.mixed {
 		v.model = ""
 	}
 	return v.total, v.model, v.faults, nil
+}
+
+// Inspect reads an input as the validation of a batch does, calls each with
+// the job of every line that is right, and reports how many lines there are
+// and the first 100 faults. routes may be nil: then every model will do.
+func Inspect(r io.Reader, endpoint wire.Endpoint, routes func(model string) bool, each func(*wire.Meta)) (lines int64, faults []Fault, err error) {
+	m := &Manifest{Spec: Spec{Tenant: "default", Endpoint: endpoint}, ID: "batch", ExpiresAt: time.Now().Add(time.Hour).Unix()}
+	v := &validator{m: m, most: math.MaxInt64, routes: routes, now: time.Now(), each: each}
+	err = v.read(func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
+	return v.total, v.faults, err
+}
+
+// read checks what from writes.
+func (v *validator) read(from func(io.Writer) error) error {
+	v.seed, v.seen, v.known = maphash.MakeSeed(), map[uint64]struct{}{}, map[string]bool{}
+	in := &splitter{each: v.line, most: maxLine}
+	err := from(in)
+	if err == nil {
+		err = in.close()
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if v.total == 0 && len(v.faults) == 0 {
+		v.faults = []Fault{{Code: faultEmpty, Message: "The input file is empty. Please ensure that the batch contains at least one request."}}
+	}
+	return nil
 }
 
 // line checks one line.
@@ -113,6 +138,9 @@ func (v *validator) fault(line []byte, n int64) *Fault {
 		if !ok {
 			return &Fault{Code: faultModel, Param: "model", Message: fmt.Sprintf("No route is called %.80q: see /v1/models.", meta.Route)}
 		}
+	}
+	if v.each != nil {
+		v.each(&meta)
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 		m, err := p.sub.NextMsgWithContext(ctx)
 		if err != nil {
 			p.close() // what this pull may still bring comes again
+			if errors.Is(err, nats.ErrNoResponders) { // the library reads that status itself
+				err = errors.Join(err, jetstream.ErrConsumerNotFound)
+			}
 			return got, err
 		}
 		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
@@ -76,8 +79,6 @@ func pullStatus(m *nats.Msg) (end bool, err error) {
 		return false, nil
 	case status == "404", status == "408", strings.Contains(why, "Batch Completed"):
 		return true, nil
-	case status == "503":
-		return true, errors.Join(nats.ErrNoResponders, jetstream.ErrConsumerNotFound)
 	case strings.Contains(why, "Consumer Deleted"):
 		return true, jetstream.ErrConsumerDeleted
 	}

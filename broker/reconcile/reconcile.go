@@ -50,7 +50,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 // look compares one stream with its consumers. The consumer is read before
 // the stream, so a message that is published in between can make it look as
-// if one were forgotten, but not for long.
+// if one were forgotten, but not again and again.
 func (r *Reconciler) look(ctx context.Context, kind string) error {
 	stream, err := r.cfg.JS.Stream(ctx, r.cfg.Subjects.Stream(kind))
 	if err != nil {
@@ -67,21 +67,48 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 		return err
 	}
 	for _, q := range queues {
-		var held uint64
-		for _, filter := range filters(q) {
-			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-			if err != nil {
-				return err
-			}
-			for _, n := range info.State.Subjects {
-				held += n
-			}
+		q, held, err := r.measure(ctx, stream, q)
+		if err != nil {
+			return err
 		}
 		if err := r.judge(ctx, stream, q, held); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// measures is how often in a row a queue must seem to have forgotten messages.
+// The two counts are not taken at the same moment: in a queue that messages go
+// through all the time, each is a little above the other every second time.
+const measures = 8
+
+// measure counts what a queue's subjects hold, and reads the queue again while
+// that is more than it knows of.
+func (r *Reconciler) measure(ctx context.Context, stream jetstream.Stream, q *jetstream.ConsumerInfo) (*jetstream.ConsumerInfo, uint64, error) {
+	for n := 1; ; n++ {
+		var held uint64
+		for _, filter := range filters(q) {
+			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+			if err != nil {
+				return nil, 0, err
+			}
+			for _, n := range info.State.Subjects {
+				held += n
+			}
+		}
+		if held <= q.NumPending+uint64(q.NumAckPending) || n == measures {
+			return q, held, nil
+		}
+		c, err := stream.Consumer(ctx, q.Name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return q, 0, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		q = c.CachedInfo()
+	}
 }
 
 // filters are the subjects of a queue, which do not overlap.

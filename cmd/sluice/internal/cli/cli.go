@@ -35,6 +35,9 @@ type Deps struct {
 	// Steering is what routes jobs by a configuration; nil: route explain needs
 	// a broker.
 	Steering func(*config.Config) (*router.Table, *steer.Plan, error)
+	// PriceOf is the price of a provider's model where the configuration has
+	// none; nil: there are no others.
+	PriceOf func(provider, model string) (wire.Price, bool)
 	// FindEngine says where the embedded ClickHouse engine's library is, or
 	// why it is not there; nil: doctor does not look.
 	FindEngine func() (path string, err error)
@@ -90,7 +93,7 @@ func build(d Deps) (*cobra.Command, *globals) {
 	root.SetErr(d.Err)
 	g.flags(root)
 	root.AddCommand(d.Commands...)
-	root.AddCommand(g.submitCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
+	root.AddCommand(g.submitCommand(), g.batchCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
 		g.routeCommand(), g.experimentCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
 	g.mark(root)
 	return root, g

@@ -5,6 +5,7 @@
 //
 //	           ┌─ sdk ────────▶ submit, job get|cancel|watch|trace
 //	command ───┼─ admin NATS ─▶ job list, pool, route, dead, doctor
+//	           ├─ web ────────▶ batch (over HTTP: files are too large for NATS)
 //	           ├─ store ──────▶ cost, sql, doctor
 //	           └─ config ─────▶ config validate|show
 //
