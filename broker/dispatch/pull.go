@@ -53,7 +53,7 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 	for got < n {
 		m, err := p.sub.NextMsgWithContext(ctx)
 		if err != nil {
-			p.close() // what this pull may still bring comes again
+			p.close()                                 // what this pull may still bring comes again
 			if errors.Is(err, nats.ErrNoResponders) { // the library reads that status itself
 				err = errors.Join(err, jetstream.ErrConsumerNotFound)
 			}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -47,14 +48,19 @@ func TestPullFromAQueueThatIsGone(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if open {
-			time.AfterFunc(50*time.Millisecond, remove)
-		} else {
+		var removed sync.WaitGroup
+		if removed.Go(func() {
+			if open {
+				time.Sleep(50 * time.Millisecond)
+			}
 			remove()
+		}); !open {
+			removed.Wait()
 		}
 		if _, err := p.fetch(t.Context(), 1, 10*time.Second, func(*delivery) {}); !gone(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+		removed.Wait()
 		p.close()
 	}
 }
