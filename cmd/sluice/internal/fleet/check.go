@@ -45,6 +45,9 @@ type Report struct {
 	Costs, Books    *big.Int // nano-dollars of the attempts that were heard to their end: ClickHouse, books
 	Estimated, True *big.Int // nano-dollars of those that were cut: ClickHouse, books
 
+	Limit         wire.NanoUSD // of the budget
+	Spent, Billed *big.Int     // under the budget: ClickHouse, books; all attempts
+
 	Left   []string // what is left in queues and at providers
 	faults []string // examples, for people
 }
@@ -74,6 +77,9 @@ func (r *Report) Err() error {
 	bad(r.Unbooked != 0, "%d calls and rows without their counterpart", r.Unbooked)
 	bad(r.Statuses[string(wire.Failed)] != 0, "%d jobs failed", r.Statuses[string(wire.Failed)])
 	bad(r.Costs.Cmp(r.Books) != 0, "costs differ: %s nano-dollars in ClickHouse, %s in the books", r.Costs, r.Books)
+	limit := big.NewInt(int64(r.Limit))
+	bad(r.Spent.Cmp(limit) > 0, "%s nano-dollars in ClickHouse under a budget of %d", r.Spent, r.Limit)
+	bad(r.Billed.Cmp(limit) > 0, "%s nano-dollars in the books under a budget of %d", r.Billed, r.Limit)
 	bad(len(r.Left) != 0, "left over: %s", strings.Join(r.Left, "; "))
 	for _, f := range r.faults {
 		errs = append(errs, errors.New(f))
@@ -90,6 +96,7 @@ func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "attempts    %d rows, %d provider calls, %d without counterpart (%s)\n", r.Rows, r.Calls, r.Unbooked+r.Unrowed+r.Strange, listed(r.Attempts))
 	fmt.Fprintf(w, "cost        %s nano-dollars in ClickHouse, %s in the providers' books\n", r.Costs, r.Books)
 	fmt.Fprintf(w, "cut         %d attempts: %s nano-dollars estimated, %s in the books\n", r.Cuts, r.Estimated, r.True)
+	fmt.Fprintf(w, "budget      %d nano-dollars; %s spent by ClickHouse, %s by the provider's books\n", r.Limit, r.Spent, r.Billed)
 	fmt.Fprintf(w, "left over   %d\n", len(r.Left))
 }
 
@@ -108,13 +115,24 @@ func (r *Report) Row() string {
 	for _, k := range r.Faults {
 		n += k
 	}
-	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
-		r.Calls, r.Unbooked+r.Unrowed+r.Strange, r.Costs, r.Books, r.Cuts, r.Estimated, r.True, len(r.Left))
+	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %.1f %% | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
+		r.Calls, r.Unbooked+r.Unrowed+r.Strange, r.Costs, r.Books, r.Cuts, r.Estimated, r.True,
+		r.used(), len(r.Left))
+}
+
+// used is how much of the budget was used, by whichever says more, in percent.
+func (r *Report) used() float64 {
+	more := r.Spent
+	if r.Billed.Cmp(more) > 0 {
+		more = r.Billed
+	}
+	f, _ := new(big.Float).SetInt(more).Float64()
+	return 100 * f / float64(r.Limit)
 }
 
 // TableHead is the head of a table of Rows.
-const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | left in queues |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | budget used | left in queues |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // attemptRow is what ClickHouse says of an attempt.
 type attemptRow struct {
@@ -126,6 +144,7 @@ type attemptRow struct {
 // check compares acknowledgements, ledger, ClickHouse and books.
 func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Store, r *Report, accepted map[string]bool, books []string) error {
 	r.Costs, r.Books, r.Estimated, r.True = new(big.Int), new(big.Int), new(big.Int), new(big.Int)
+	r.Spent, r.Billed = new(big.Int), new(big.Int)
 	r.Accepted, r.Statuses, r.Attempts = len(accepted), map[string]int{}, map[string]int{}
 	attempts, err := r.readLedger(ctx, js, accepted)
 	if err != nil {
@@ -158,6 +177,9 @@ func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Sto
 		}
 		for i := range lines {
 			r.book(&lines[i], rows, booked)
+		}
+		if name == budgetPool+".books" {
+			r.Billed = simulated.Total(lines)
 		}
 	}
 	for k, row := range rows {
@@ -265,7 +287,7 @@ func (r *Report) readLedger(ctx context.Context, js jetstream.JetStream, accepte
 
 // readRows reads the attempts table, by Idempotency-Key.
 func (r *Report) readRows(ctx context.Context, st *store.Store) (map[string]attemptRow, error) {
-	res, err := st.Query(ctx, "SELECT job_id, toInt64(attempt), toString(status), toString(usage_source), toInt64(http_status), ifNull(cost_nano_usd, toInt64(-1)) FROM attempts")
+	res, err := st.Query(ctx, "SELECT job_id, toInt64(attempt), toString(status), toString(usage_source), toInt64(http_status), ifNull(cost_nano_usd, toInt64(-1)), toString(pool) FROM attempts")
 	if err != nil {
 		return nil, err
 	}
@@ -293,6 +315,9 @@ func (r *Report) readRows(ctx context.Context, st *store.Store) (map[string]atte
 		if cost >= 0 {
 			row.cost = big.NewInt(cost)
 			sum.Add(sum, row.cost)
+			if fmt.Sprint(v[6]) == budgetPool {
+				r.Spent.Add(r.Spent, row.cost)
+			}
 		}
 		rows[k] = row
 	}

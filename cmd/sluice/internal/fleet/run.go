@@ -26,8 +26,10 @@ type ChaosOptions struct {
 	Log   io.Writer     // what is done, as it is done; nil: nowhere
 }
 
-// chaosPools are three providers of different speed, price and failure share.
+// chaosPools are three providers of different speed, price and failure share;
+// so many dollars are all that may be spent at the first.
 const chaosPools = `
+budgets: [{scope: "pool:quick", limit_usd: %s, window: total, on_exceeded: cheaper}]
 workers: {ack_wait: 5s, max_attempts: 10, retry_backoff: 100ms, drain: 5s}
 analytics: {flush_interval: 200ms}
 pools:
@@ -37,6 +39,13 @@ pools:
 routes:
   - {model: chat, strategy: least_connections, candidates: [{pool: quick, model: m}, {pool: cheap, model: m}, {pool: flaky, model: m}]}
 `
+
+// budgetPool is the pool with a budget, budgetEach what it has for each job of
+// the run: about half of what would be spent there without.
+const (
+	budgetPool = "quick"
+	budgetEach = wire.NanoUSD(100_000)
+)
 
 // chaosProviders are the same providers as they are on their own side.
 func chaosProviders() []Provider {
@@ -66,12 +75,13 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	if o.Every == 0 {
 		o.Every = 2 * time.Second
 	}
+	limit := budgetEach * wire.NanoUSD(o.Jobs)
 	list := chaosProviders()
 	var books []string
 	for _, p := range list {
 		books = append(books, p.Books)
 	}
-	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: 2, Workers: 4, Ingesters: 2, Proxied: true}, list, chaosPools)
+	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: 2, Workers: 4, Ingesters: 2, Proxied: true}, list, fmt.Sprintf(chaosPools, limit))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +106,7 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 		return nil, err
 	}
 	defer func() { _ = st.Close() }()
-	r = &Report{Seed: o.Seed, Jobs: o.Jobs}
+	r = &Report{Seed: o.Seed, Jobs: o.Jobs, Limit: limit}
 	accepted, err := f.storm(ctx, o, r)
 	if err != nil {
 		return nil, err
