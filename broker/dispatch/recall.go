@@ -19,6 +19,9 @@ const (
 	recallEvery = time.Second
 	recallAfter = 10 * time.Second
 	recallBatch = 256
+	// A pool whose attempts end is looked at once in so many times only: each
+	// look asks the server about the pool's queue.
+	recallSeldom = 5
 )
 
 // standing is how far a pool's queue was when it was last seen to move, with
@@ -36,7 +39,7 @@ type standing struct {
 // acts; fences make it harmless if two do.
 func (d *Dispatcher) recall(ctx context.Context, work jetstream.Stream) {
 	seen := map[string]standing{}
-	for d.cfg.Observer != nil && ledger.Pause(ctx, recallEvery) == nil {
+	for tick := 0; d.cfg.Observer != nil && ledger.Pause(ctx, recallEvery) == nil; tick++ {
 		s := d.cfg.Observer.Snapshot()
 		info, err := work.Info(ctx, jetstream.WithSubjectFilter(d.cfg.Subjects.WorkAll()))
 		if err != nil {
@@ -46,6 +49,12 @@ func (d *Dispatcher) recall(ctx context.Context, work jetstream.Stream) {
 		left := map[string]standing{}
 		for i := range s.Table.Pools() {
 			p := &s.Table.Pools()[i]
+			if was, ok := seen[p.Name]; !d.suspect(s, i) && !was.stalled && (tick+i)%recallSeldom != 0 {
+				if ok {
+					left[p.Name] = was
+				}
+				continue
+			}
 			depth := int(info.State.Subjects[d.cfg.Subjects.Work(p.Name)])
 			if stalled, ok := d.recallPool(ctx, work, recalling{s: s, pool: i, depth: depth, depths: info.State.Subjects, was: seen[p.Name]}); ok {
 				left[p.Name] = stalled
@@ -53,6 +62,14 @@ func (d *Dispatcher) recall(ctx context.Context, work jetstream.Stream) {
 		}
 		seen = left
 	}
+}
+
+// suspect reports whether a pool's queue is to be looked at soon: the pool is in
+// trouble, or none of its attempts has ended for a while.
+func (d *Dispatcher) suspect(s *observe.Snapshot, i int) bool {
+	now := time.Now()
+	state := &s.Pools[i]
+	return s.Table.Pools()[i].Draining || state.Troubled(now.UnixNano()) || now.UnixNano()-state.Ended > int64(recallAfter/2)
 }
 
 // recalling is what is known of a pool when it is looked at.

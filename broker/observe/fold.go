@@ -46,6 +46,7 @@ type pool struct {
 	use      use
 	blame    blame
 	stalled  bool
+	ended    int64 // when an attempt last was
 	probe    ledger.Probe
 	pace     pace
 
@@ -172,6 +173,7 @@ func (f *fold) record(h map[string][]string, at int64) bool {
 // ended folds the end of an attempt.
 func (f *fold) ended(p *pool, e *wire.Entry, at int64) {
 	a := e.Attempt
+	p.ended = at
 	f.adapt(at)
 	f.prefixes.note(&e.Meta, a, at)
 	p.use.end(e, at)

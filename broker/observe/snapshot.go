@@ -25,7 +25,8 @@ type Pool struct {
 	Workers      int  // live processes that serve it
 	Down         bool // that there is none is certain
 	Draining     bool
-	Stalled      bool // its queue stands still: see Observer.Stall
+	Ended        int64 // when an attempt of it last ended; 0: none has
+	Stalled      bool  // its queue stands still: see Observer.Stall
 	LimitedUntil int64
 	// Refused says that the provider's last word was to be called less.
 	Refused bool
@@ -53,7 +54,7 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Routers, s.Rank = f.routers(now)
 	for i, rp := range table.Pools() {
 		p := f.pools[rp.Name]
-		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame, probe: p.probe, Stalled: p.stalled}
+		out := Pool{Breaker: p.breaker, Ejection: p.ejection, LimitedUntil: p.until, Refused: p.refusals > 0, Each: int64(p.use.each), blame: p.blame, probe: p.probe, Stalled: p.stalled, Ended: p.ended}
 		for _, s := range p.use.running {
 			out.Running = append(out.Running, s.work)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
+	"golang.org/x/sync/errgroup"
 )
 
 // Pool is a pool that was added.
@@ -228,17 +229,35 @@ const (
 )
 
 // Sweep forgets pools that are being removed once their queues are empty, until
-// ctx ends. Several processes may do it at once.
+// ctx ends. Several processes may do it at once. It fails if the bucket is
+// missing.
 func (r *Roster) Sweep(ctx context.Context) error {
+	states := make(chan State, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return r.Follow(ctx, func(s State) {
+			select {
+			case <-states: // nobody has looked at it
+			default:
+			}
+			states <- s
+		})
+	})
+	g.Go(func() error { r.sweep(ctx, states); return nil })
+	return g.Wait()
+}
+
+func (r *Roster) sweep(ctx context.Context, states <-chan State) {
+	var s State
 	gone := map[string]time.Time{}
 	for ledger.Pause(ctx, sweepEvery) == nil {
-		s, err := r.Read(ctx)
-		if err != nil {
-			continue // it is tried again
+		select {
+		case s = <-states:
+		default:
 		}
 		for _, p := range s.Pools {
 			delete(gone, p.Name)
-			if p.Removing && r.idle(ctx, p.Name) && r.forget(ctx, p.Name) == nil {
+			if p.Removing && r.idle(ctx, p.Name) && r.forget(ctx, p.Name) == nil { // else it is tried again
 				gone[p.Name] = time.Now()
 			}
 		}
@@ -248,7 +267,6 @@ func (r *Roster) Sweep(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
 }
 
 // removeQueue removes the queue of a pool that is gone.

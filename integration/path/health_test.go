@@ -43,7 +43,7 @@ func (r *rig) serve(name string, pools ...string) *proc {
 		if !slices.Contains(pools, x.name) {
 			continue
 		}
-		e, err := engine.New(engine.Config{Pool: x.name, Adapter: "openai", Transport: x.provider})
+		e, err := engine.New(engine.Config{Pool: x.name, Adapter: "openai", Transport: x.provider, Timeout: r.setup.timeout})
 		if err != nil {
 			r.t.Fatal(err)
 		}

@@ -58,10 +58,11 @@ type setup struct {
 	attempts int           // default 3
 	ackWait  time.Duration // default 30 s
 	tenants  []natsd.Tenant
-	captures float64     // share of the jobs
-	budget   float64     // of retries; default 0.25
-	plan     *steer.Plan // of the dispatchers and of explain
-	held     int         // jobs per class and queue in a dispatcher's memory; default 512
+	timeout  time.Duration // of a call; default the engine's
+	captures float64       // share of the jobs
+	budget   float64       // of retries; default 0.25
+	plan     *steer.Plan   // of the dispatchers and of explain
+	held     int           // jobs per class and queue in a dispatcher's memory; default 512
 }
 
 // rig is a broker in a bubble.
