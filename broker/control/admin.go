@@ -25,7 +25,10 @@ type adminRequest struct {
 	Limit  int         `json:"limit"`
 	All    bool        `json:"all"`
 	Pool   string      `json:"pool"`
-	Spec   string      `json:"spec"` // of a pool that is to be added
+	// Rollout, and what is to be done with it.
+	Rollout string `json:"rollout"`
+	Action  string `json:"action"`
+	Spec    string `json:"spec"` // of a pool that is to be added
 	// After is the last dead letter of the request before, of several.
 	After uint64 `json:"after"`
 	Body  []byte `json:"body"`
@@ -56,7 +59,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 	ops := map[string]func(context.Context, adminRequest) (any, error){
 		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
 		"route.captures": s.captures, "quality": s.reportQuality,
-		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "jobs": s.listJobs, "health": s.health,
+		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "rollouts": s.rollouts, "rollout.set": s.setRollout, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.edit": s.deadEdit, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
 		"schedule.pause": s.pauseSchedule, "schedule.remove": s.removeSchedule,

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/observe"
+	"github.com/sluicehq/sluice/broker/rollout"
 	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
@@ -31,6 +32,8 @@ type Config struct {
 	Pools func() []PoolInfo
 	// Plan is how jobs are steered; nil: they are not.
 	Plan func() *steer.Plan
+	// Rollouts are followed by it; nil: there are none.
+	Rollouts *rollout.Watcher
 	// Tier is a tenant's tier; nil: they have none.
 	Tier func(tenant string) string
 	// Observer says how the pools do; nil: nothing is known of it.

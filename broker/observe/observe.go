@@ -79,6 +79,9 @@ func (o *Observer) Set(s Setup) {
 	o.publish(time.Now())
 }
 
+// Tail is where the observer hears the ledger, for others of this process.
+func (o *Observer) Tail() *ledger.Tail { return o.cfg.Tail }
+
 // Snapshot is what is known now. It never changes (I1).
 func (o *Observer) Snapshot() *Snapshot { return o.current.Load() }
 

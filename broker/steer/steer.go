@@ -16,12 +16,16 @@ type Config struct {
 	// Experiments are by route, at most one each; they are not to be changed
 	// any more.
 	Experiments map[string]*Experiment
+	// Rollouts are by route, at most one each and none where there is an
+	// experiment; they are not to be changed any more.
+	Rollouts map[string]*Rollout
 }
 
 // Plan is how jobs are steered. Make one with New; it is immutable. A nil
 // Plan steers nothing.
 type Plan struct {
-	cfg Config
+	cfg    Config
+	shares map[string]int // percent of the jobs that go to a rollout's green
 }
 
 // New makes a plan.
@@ -73,11 +77,12 @@ func (p *Plan) vary(t *router.Table, m *wire.Meta, c *Course) {
 		c.Route, c.Base = "", "" // what only experiments name cannot be asked for
 		return
 	}
-	e := p.cfg.Experiments[c.Base]
-	if e == nil {
-		return
+	name, v := "", (*Variant)(nil)
+	if e := p.cfg.Experiments[c.Base]; e != nil {
+		name, v = e.Name, e.Assign(m)
+	} else if r := p.cfg.Rollouts[c.Base]; r != nil {
+		name, v = r.Name, r.assign(m, p.shares[r.Name])
 	}
-	v := e.Assign(m)
 	if v == nil {
 		return
 	}
@@ -87,7 +92,7 @@ func (p *Plan) vary(t *router.Table, m *wire.Meta, c *Course) {
 		}
 		c.Route = v.Route
 	}
-	c.Experiment, c.Variant = e.Name, v.Name
+	c.Experiment, c.Variant = name, v.Name
 }
 
 // Input adds to a decision's input what the course asks of it.

@@ -107,6 +107,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
 		{Bucket: c.Subjects.Stream(wire.BucketBatches), Description: "files and batches", LimitMarkerTTL: time.Minute},
 		{Bucket: c.Subjects.Stream(wire.BucketRoster), Description: "pools that were added while running"},
+		{Bucket: c.Subjects.Stream(wire.BucketRollouts), Description: "how far each rollout is"},
 		{Bucket: c.Subjects.Stream(wire.BucketProbes), Description: "how the last probe of each pool ended"},
 		{Bucket: c.Subjects.Stream(wire.BucketQuality), Description: "reported quality of models, by pool", LimitMarkerTTL: time.Minute},
 	} {

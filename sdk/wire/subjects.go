@@ -125,15 +125,16 @@ const (
 	StreamChunks   = "CHUNKS"
 	StreamCaptures = "CAPTURES"
 	StreamFiles    = "FILES"
-	StreamHolds    = "HOLDS"   // what is set aside of budgets
-	BucketNodes    = "NODES"   // presence of processes, by instance
-	BucketPools    = "POOLS"   // pools that are drained, by name
-	BucketRoster   = "ROSTER"  // pools that were added while running, and models that were found
-	BucketProbes   = "PROBES"  // how the last probe of each pool ended, and who makes them
-	BucketQuality  = "QUALITY" // reported quality, by pool and model
-	BucketLimits   = "LIMITS"  // budgets set while running, and which events they have raised
-	BucketLeases   = "LEASES"  // who does what only one may do
-	BucketBatches  = "BATCHES" // what is known of files and batches
+	StreamHolds    = "HOLDS"    // what is set aside of budgets
+	BucketNodes    = "NODES"    // presence of processes, by instance
+	BucketPools    = "POOLS"    // pools that are drained, by name
+	BucketRoster   = "ROSTER"   // pools that were added while running, and models that were found
+	BucketProbes   = "PROBES"   // how the last probe of each pool ended, and who makes them
+	BucketQuality  = "QUALITY"  // reported quality, by pool and model
+	BucketLimits   = "LIMITS"   // budgets set while running, and which events they have raised
+	BucketLeases   = "LEASES"   // who does what only one may do
+	BucketBatches  = "BATCHES"  // what is known of files and batches
+	BucketRollouts = "ROLLOUTS" // how far each rollout is
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,

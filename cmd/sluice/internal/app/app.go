@@ -25,6 +25,7 @@ import (
 	"github.com/sluicehq/sluice/broker/natsd"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/reconcile"
+	"github.com/sluicehq/sluice/broker/rollout"
 	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
@@ -235,10 +236,12 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum,
 			Budgets: a.book, Observer: a.observer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
-		a.dispatcher.SetPlan(plan)
+		steered := &steering{plan: plan, to: a.dispatcher}
+		rolls := rollout.New(rollout.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Tail: a.observer.Tail(), Apply: steered.share}, rolloutSpecs(a.cfg))
+		g.Go(func() error { return rolls.Run(ctx) })
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
-			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Tier: a.dispatcher.Tier, Pools: a.poolInfo, Observer: a.observer,
+			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Tier: a.dispatcher.Tier, Pools: a.poolInfo, Observer: a.observer, Rollouts: rolls,
 			Roster: a.roster, CheckPool: a.checkPool})
 		g.Go(func() error { return c.Run(ctx) })
 		bjs, err := a.connect("batches")
@@ -262,7 +265,8 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 			a.book.Set(budgets(cfg))
 			a.dispatcher.SetTable(t)
 			a.dispatcher.SetTiers(tiers(cfg))
-			a.dispatcher.SetPlan(p)
+			steered.set(p)
+			rolls.Set(rolloutSpecs(cfg))
 			return nil
 		})
 	}

@@ -3,7 +3,10 @@ package app
 import (
 	"maps"
 	"slices"
+	"sync"
 
+	"github.com/sluicehq/sluice/broker/dispatch"
+	"github.com/sluicehq/sluice/broker/rollout"
 	"github.com/sluicehq/sluice/broker/rules"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
@@ -23,7 +26,7 @@ func buildPlan(cfg *config.Config) (*steer.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg), Experiments: experiments(cfg)}), nil
+	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg), Experiments: experiments(cfg), Rollouts: rollouts(cfg)}), nil
 }
 
 // Steering makes the table and the plan that decide about jobs.
@@ -60,6 +63,48 @@ func experiments(cfg *config.Config) map[string]*steer.Experiment {
 		out[e.Route] = x
 	}
 	return out
+}
+
+// rollouts are the rollouts by route.
+func rollouts(cfg *config.Config) map[string]*steer.Rollout {
+	out := map[string]*steer.Rollout{}
+	for i := range cfg.Rollouts {
+		r := &cfg.Rollouts[i]
+		out[r.Route] = &steer.Rollout{Name: r.Name, Key: r.Key, To: r.RouteOf()}
+	}
+	return out
+}
+
+// rolloutSpecs say how the rollouts go.
+func rolloutSpecs(cfg *config.Config) (out []rollout.Spec) {
+	for _, r := range cfg.Rollouts {
+		out = append(out, rollout.Spec{Name: r.Name, Steps: r.Steps, Every: r.Every, MinSamples: r.MinSamples,
+			MaxErrors: r.MaxErrors, MaxSlowdown: r.MaxSlowdown})
+	}
+	return out
+}
+
+// steering is the plan in force: what the configuration says, with the shares
+// that rollouts have.
+type steering struct {
+	mu     sync.Mutex
+	plan   *steer.Plan
+	shares map[string]int
+	to     *dispatch.Dispatcher
+}
+
+func (s *steering) set(p *steer.Plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.plan = p
+	s.to.SetPlan(p.With(s.shares))
+}
+
+func (s *steering) share(shares map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = shares
+	s.to.SetPlan(s.plan.With(shares))
 }
 
 // labels are the router's for the configuration's, by name.

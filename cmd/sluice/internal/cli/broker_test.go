@@ -236,7 +236,7 @@ func TestPoolsAndRoutes(t *testing.T) {
 	})
 	wants(t, tm.ok("route", "list"), "MODEL", "chat ", "round_robin", "bad ")
 	var routes routesAnswer
-	if tm.json(&routes, "route", "list"); len(routes.Routes) != 8 {
+	if tm.json(&routes, "route", "list"); len(routes.Routes) != 9 {
 		t.Errorf("got %+v", routes)
 	}
 	wants(t, tm.ok("route", "explain"), "route chat, least_connections: good/m")

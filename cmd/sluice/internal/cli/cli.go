@@ -94,7 +94,7 @@ func build(d Deps) (*cobra.Command, *globals) {
 	g.flags(root)
 	root.AddCommand(d.Commands...)
 	root.AddCommand(g.submitCommand(), g.batchCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
-		g.routeCommand(), g.experimentCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
+		g.routeCommand(), g.experimentCommand(), g.rolloutCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
 	g.mark(root)
 	return root, g
 }

@@ -72,6 +72,44 @@ func TestExperimentReport(t *testing.T) {
 	}
 }
 
+// TestRollouts looks at a rollout of a running broker and moves it by hand.
+func TestRollouts(t *testing.T) {
+	tm := startBroker(t, "")
+	var list rolloutsAnswer
+	phase := func(want string, share int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			tm.json(&list, "rollout", "list")
+			if r := list.Rollouts; len(r) == 1 && string(r[0].State.Phase) == want && r[0].Share == share {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("not %s but %+v", want, list)
+			}
+		}
+	}
+	phase("shifting", 0)
+	tm.ok("submit", "hello", "--id", "old")
+	wants(t, tm.ok("job", "trace", "old"), "route chat, ", "experiment v2, variant blue")
+	wants(t, tm.ok("rollout", "pause", "v2"), "rollout v2: paused")
+	if r := tm.run("rollout", "pause", "v2"); r.code != 1 || !strings.Contains(r.err, "the rollout is paused") {
+		t.Errorf("%+v", r)
+	}
+	tm.ok("rollout", "resume", "v2")
+	wants(t, tm.ok("rollout", "switch", "v2"), "rollout v2: done")
+	phase("done", 100)
+	tm.ok("submit", "hello", "--id", "new")
+	wants(t, tm.ok("job", "trace", "new"), "route chat@v2, ", "experiment v2, variant green")
+	wants(t, tm.ok("rollout", "back", "v2")+tm.ok("rollout", "list"), "rollout v2: rolled_back", "ROLLOUT", "(0) 100", "by an operator")
+	phase("rolled_back", 0)
+	wants(t, tm.ok("rollout", "start", "v2"), "rollout v2: shifting")
+	for _, line := range []string{"rollout back nope", "rollout switch nope"} {
+		if r := tm.run(strings.Fields(line)...); r.code != 1 || !strings.Contains(r.err, "no rollout is called") {
+			t.Errorf("%s: %+v", line, r)
+		}
+	}
+}
+
 // TestCompare: numbers are in the units that are shown, and each variant is
 // compared with the baseline.
 func TestCompare(t *testing.T) {

@@ -124,6 +124,8 @@ routes:
   - {model: split, candidates: [{pool: good}]}
 experiments:
   - {name: ab, route: split, variants: [{name: control}, {name: slower, candidates: [{pool: free}]}, {name: none, weight: 0, route: bad}]}
+rollouts:
+  - {name: v2, route: chat, key: job, to: {candidates: [{pool: good}, {pool: free, weight: 0}]}, steps: [0, 100], every: 1h, min_samples: 1}
 rules:
   - {name: vip, when: 'labels[?"vip"].orValue("") == "yes"', then: {class: interactive, prefer: {fast: "yes"}, max_attempts: 9}, continue: true}
   - {name: eu, when: 'region == "eu" || tenant == "europe"', then: {route: unknown-cost, deadline: 1h}}

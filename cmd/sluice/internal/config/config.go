@@ -21,6 +21,7 @@ type Config struct {
 	Routes        []Route      `yaml:"routes"`          // up to MaxRoutes
 	Rules         []Rule       `yaml:"rules,omitempty"` // up to MaxRules
 	Experiments   []Experiment `yaml:"experiments,omitempty"`
+	Rollouts      []Rollout    `yaml:"rollouts,omitempty"`
 	Budgets       []Budget     `yaml:"budgets,omitempty"`
 	Holds         Holds        `yaml:"holds"`
 	Tenants       []Tenant     `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key

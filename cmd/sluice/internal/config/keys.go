@@ -102,6 +102,8 @@ func elementNames(list reflect.Value) []string {
 			names[i] = e.Name
 		case Experiment:
 			names[i] = e.Name
+		case Rollout:
+			names[i] = e.Name
 		case Budget:
 			names[i] = e.Scope
 		}

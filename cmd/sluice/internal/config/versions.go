@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Experiment splits a route's jobs between variants that are compared.
@@ -24,12 +25,52 @@ type Variant struct {
 	Candidates []Candidate `yaml:"candidates,omitempty"`
 }
 
-// MaxVariants of an experiment.
-const MaxVariants = 32
+// Bounds of an experiment and of a rollout.
+const (
+	MaxVariants = 32
+	MaxSteps    = 100
+)
 
 func (e *Experiment) setDefaults() { e.Key = "affinity" }
 
 func (x *Variant) setDefaults() { x.Weight = 1 }
+
+// Rollout moves a route's jobs from the route (blue) to another version of it
+// (green), by steps, and back by itself when green does worse.
+type Rollout struct {
+	Name  string        `yaml:"name"`  // [A-Za-z0-9_-]{1,64}, unique among experiments and rollouts; a new version has a new name
+	Route string        `yaml:"route"` // a configured one, with no experiment or other rollout
+	Key   string        `yaml:"key"`   // as of an experiment; default affinity
+	To    Target        `yaml:"to"`
+	Steps []int         `yaml:"steps"` // percent of the jobs, rising, the last 100; default 5, 25, 50, 100
+	Every time.Duration `yaml:"every"` // a step lasts at least so long; 1s to 30 days; default 10m
+	// MinSamples are the attempts of a version before anything is concluded; 1
+	// to 1,000,000; default 50.
+	MinSamples  int     `yaml:"min_samples"`
+	MaxErrors   float64 `yaml:"max_errors"`   // green's share of failures above blue's; 0 to 1; default 0.05
+	MaxSlowdown float64 `yaml:"max_slowdown"` // part by which green's median latency may be above blue's; 0 to 100; default 0.5
+}
+
+// Target is what decides for a version: another route, or candidates.
+type Target struct {
+	Route      string      `yaml:"route,omitempty"`
+	Strategy   string      `yaml:"strategy,omitempty"` // of candidates; default: the route's
+	Candidates []Candidate `yaml:"candidates,omitempty"`
+}
+
+func (r *Rollout) setDefaults() {
+	r.Key, r.Every, r.MinSamples, r.MaxErrors, r.MaxSlowdown = "affinity", 10*time.Minute, 50, 0.05, 0.5
+}
+
+// RouteOf is the route that decides for green.
+func (r *Rollout) RouteOf() string { return r.To.routeOf(r.Route, r.Name) }
+
+func (t *Target) routeOf(route, name string) string {
+	if len(t.Candidates) > 0 {
+		return route + "@" + name
+	}
+	return t.Route
+}
 
 // Version is a route that an experiment or the like has made of candidates of
 // its own.
@@ -71,6 +112,10 @@ func (c *Config) Versions() (out []Version) {
 			add(e.Route, e.RouteOf(&e.Variants[j]), e.Variants[j].Strategy, e.Variants[j].Candidates)
 		}
 	}
+	for i := range c.Rollouts {
+		r := &c.Rollouts[i]
+		add(r.Route, r.RouteOf(), r.To.Strategy, r.To.Candidates)
+	}
 	return out
 }
 
@@ -80,6 +125,13 @@ func (d *decoder) completeVersions(c *Config, pools map[string]*Pool) {
 		e := &c.Experiments[i]
 		for j := range e.Variants {
 			d.completeCandidates(pools, e.Variants[j].Candidates, e.Route, at(at("experiments", i)+".variants", j))
+		}
+	}
+	for i := range c.Rollouts {
+		r := &c.Rollouts[i]
+		d.completeCandidates(pools, r.To.Candidates, r.Route, at("rollouts", i)+".to")
+		if len(r.Steps) == 0 {
+			r.Steps = []int{5, 25, 50, 100}
 		}
 	}
 }
@@ -92,12 +144,48 @@ func (v *validator) versions() {
 		v.name(key+".name", e.Name)
 		v.unique(names, key+".name", e.Name, i)
 		v.splits(routes, key+".route", e.Route, "experiment "+e.Name)
-		if label, ok := strings.CutPrefix(e.Key, "label:"); !ok {
-			v.oneOf(key+".key", e.Key, []string{"affinity", "tenant", "job", "label:<name>"})
-		} else {
-			v.name(key+".key", label)
-		}
+		v.splitKey(key+".key", e.Key)
 		v.variants(key+".variants", e)
+	}
+	for i := range v.c.Rollouts {
+		r, key := &v.c.Rollouts[i], at("rollouts", i)
+		v.name(key+".name", r.Name)
+		v.unique(names, key+".name", r.Name, i)
+		v.splits(routes, key+".route", r.Route, "rollout "+r.Name)
+		v.splitKey(key+".key", r.Key)
+		v.target(key+".to", r.Route, &r.To)
+		v.rollout(key, r)
+	}
+}
+
+// splitKey checks what stays together.
+func (v *validator) splitKey(key, name string) {
+	if label, ok := strings.CutPrefix(name, "label:"); ok {
+		v.name(key, label)
+		return
+	}
+	v.oneOf(key, name, []string{"affinity", "tenant", "job", "label:<name>"})
+}
+
+// target checks what decides for another version of a route.
+func (v *validator) target(key, route string, t *Target) {
+	v.version(key, t.Route, t.Strategy, t.Candidates)
+	if len(t.Candidates) == 0 && (t.Route == "" || t.Route == route) {
+		v.bad(key, "", "must have another route, or candidates")
+	}
+}
+
+func (v *validator) rollout(key string, r *Rollout) {
+	v.duration(key+".every", r.Every, time.Second, 30*day)
+	v.number(key+".min_samples", int64(r.MinSamples), 1, 1_000_000)
+	v.share(key+".max_errors", r.MaxErrors, 1)
+	v.share(key+".max_slowdown", r.MaxSlowdown, 100)
+	rising := len(r.Steps) <= MaxSteps
+	for i, n := range r.Steps {
+		rising = rising && n >= 0 && (i == 0 || n > r.Steps[i-1])
+	}
+	if !rising || r.Steps[len(r.Steps)-1] != 100 {
+		v.bad(key+".steps", fmt.Sprint(r.Steps), fmt.Sprintf("must be up to %d rising percentages, the last 100", MaxSteps))
 	}
 }
 
