@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -83,6 +83,9 @@ bench-batch: build engine ## a batch of LINES lines through a pool that answers 
 
 bench-analytics: build engine ## fill ClickHouse with ROWS attempts and jobs, time every standard question, and the ingest beside a bare insert
 	bin/sluice bench --analytics $(ROWS)
+
+test-web: build engine ## drive the dashboard in headless Chromium under live load (needs chromium; SHOTS=docs/dashboard writes screenshots)
+	cd $(WEB)/web && SLUICE_CHDB_LIB="$$(sh $(CURDIR)/.ci/engine --path)" BIN=$(CURDIR)/bin/sluice SHOTS=$(if $(SHOTS),$(abspath $(SHOTS))) npm run --silent test
 
 check: ## run the linters: gofmt, go vet, staticcheck, house rules
 	@out=$$(gofmt -l $(GODIRS)) && test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }

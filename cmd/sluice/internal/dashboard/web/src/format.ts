@@ -34,6 +34,11 @@ export function millis(ms: number | undefined): string {
   return Math.floor(ms / 60_000) + " m " + Math.round((ms % 60_000) / 1000) + " s";
 }
 
+/** As millis, for an axis: nothing is 0 there. */
+export const axisMillis = (ms: number) => (ms ? millis(ms) : "0");
+
+export const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
+
 export function percent(x: number, digits = 1): string {
   if (x < 0 || Number.isNaN(x)) return "–";
   if (x === 1) return "100 %";

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { question, type CacheRow, type CostRow, type DearRow, type JobsRow, type WasteRow } from "../api";
 import { rangeOf, seriesOf, TimeChart } from "../chart";
-import { count, dateTime, dollars, millis, money, percent } from "../format";
+import { capital, count, dateTime, dollars, millis, money, percent } from "../format";
 import { link, useAsk, useQuery, useSession, useTick, useWindow } from "../hooks";
 import { Answer, Card, Choice, Share, Status, Table, Tile } from "../ui";
 import { tint } from "./performance";
@@ -79,7 +79,7 @@ export function Cost() {
             return (
               <Table caption={`Cost by ${by}`} rows={rows} rowKey={(r) => r.keys.join()} empty="Nothing was spent in this window."
                 columns={[
-                  { head: by.replace("label:", ""), cell: (r) => <button type="button" className="linkish" onClick={() => drill(r.keys[0]!)}>{r.keys[0] || "(none)"}</button>, sort: (r) => r.keys[0]! },
+                  { head: capital(by.replace("label:", "")), cell: (r) => <button type="button" className="linkish" onClick={() => drill(r.keys[0]!)}>{r.keys[0] || "(none)"}</button>, sort: (r) => r.keys[0]! },
                   { head: "Spend", num: true, cell: (r) => money(r.spend_nano_usd), sort: (r) => r.spend_nano_usd },
                   { head: "Of all", wide: true, cell: (r) => <><Share value={sum ? r.spend_nano_usd / sum : 0} /><small>{percent(sum ? r.spend_nano_usd / sum : 0)}</small></> },
                   { head: "Attempts", num: true, cell: (r) => count(r.attempts), sort: (r) => r.attempts },
@@ -99,7 +99,7 @@ export function Cost() {
             {({ rows }) => (
               <Table caption="Dearest jobs" rows={rows} rowKey={(r) => r.tenant + r.job_id} empty="No job in this window cost anything."
                 columns={[
-                  { head: "Job", cell: (r) => <a className="mono" href={link(`jobs/${encodeURIComponent(r.job_id)}`, { tenant: r.tenant })}>{r.job_id}</a> },
+                  { head: "Job", cell: (r) => <a className="mono" title={r.job_id} href={link(`jobs/${encodeURIComponent(r.job_id)}`, { tenant: r.tenant })}>{r.job_id}</a> },
                   { head: "Tenant", cell: (r) => r.tenant },
                   { head: "Route", cell: (r) => r.route },
                   { head: "Result", cell: (r) => <Status status={r.status} /> },

@@ -26,7 +26,7 @@ export function DeadLetters() {
             actions={role === "admin" && list.length > 0 && <button type="button" onClick={() => setAsk("all")}>Requeue all</button>}>
             <Table caption="Dead letters" rows={[...list].reverse()} rowKey={(d) => d.tenant + "/" + d.job_id} empty="No job has run out of attempts. Good."
               columns={[
-                { head: "Job", cell: (d) => <a className="mono" href={link(`jobs/${encodeURIComponent(d.job_id)}`, { tenant: d.tenant })}>{d.job_id}</a>, sort: (d) => d.job_id },
+                { head: "Job", cell: (d) => <a className="mono" title={d.job_id} href={link(`jobs/${encodeURIComponent(d.job_id)}`, { tenant: d.tenant })}>{d.job_id}</a>, sort: (d) => d.job_id },
                 { head: "Tenant", cell: (d) => d.tenant, sort: (d) => d.tenant },
                 { head: "Route", cell: (d) => d.route, sort: (d) => d.route },
                 { head: "Last error", cell: (d) => <Badge tone="bad">{d.error_code || "unknown"}</Badge>, sort: (d) => d.error_code ?? "" },

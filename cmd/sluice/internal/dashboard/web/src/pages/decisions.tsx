@@ -46,7 +46,7 @@ export function Decisions() {
           <Table caption="Latest decisions" rows={recent} rowKey={(r) => r.tenant + r.job_id + r.attempt + r.at} empty="No attempt has ended since this page was opened."
             columns={[
               { head: "Time", cell: (r) => <time dateTime={r.at}>{clock(r.at)}</time> },
-              { head: "Job", cell: (r) => <button type="button" className="linkish mono" aria-pressed={open === r} onClick={() => { setHold(recent); setOpen(r); }}>{r.job_id}</button> },
+              { head: "Job", cell: (r) => <button type="button" className="linkish mono" title={r.job_id} aria-pressed={open === r} onClick={() => { setHold(recent); setOpen(r); }}>{r.job_id}</button> },
               { head: "Route", cell: (r) => <>{r.route} <small>{r.strategy}</small></> },
               { head: "Chosen", cell: (r) => <><Dot color={color(r.pool)} />{r.pool} <small>{r.model}</small></> },
               { head: "Of", num: true, cell: (r) => (r.excluded ? `${r.candidates - r.excluded} (${r.excluded} out)` : r.candidates) },

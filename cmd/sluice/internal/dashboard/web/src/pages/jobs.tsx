@@ -32,7 +32,7 @@ function JobList() {
           {({ jobs: list }) => (
             <Table caption="Jobs" rows={list.filter((j) => !find || (j.job_id + " " + j.tenant + " " + j.route).includes(find.trim()))} rowKey={(j) => j.tenant + "/" + j.job_id} empty="No jobs."
               columns={[
-                { head: "Job", cell: (j) => <a className="mono" href={link(`jobs/${encodeURIComponent(j.job_id)}`, { tenant: j.tenant })}>{j.job_id}</a>, sort: (j) => j.job_id },
+                { head: "Job", cell: (j) => <a className="mono" title={j.job_id} href={link(`jobs/${encodeURIComponent(j.job_id)}`, { tenant: j.tenant })}>{j.job_id}</a>, sort: (j) => j.job_id },
                 { head: "Tenant", cell: (j) => j.tenant, sort: (j) => j.tenant },
                 { head: "Route", cell: (j) => j.route ?? "", sort: (j) => j.route ?? "" },
                 { head: "Class", cell: (j) => j.class ?? "", sort: (j) => j.class ?? "" },
@@ -116,7 +116,7 @@ export function spansOf(steps: Step[], from: number): Span[] {
   for (const s of steps) {
     const t = Date.parse(s.at);
     if (s.status === "running" && !s.outcome) {
-      if (t > at) spans.push({ kind: "wait", from: at, to: t, text: spans.length ? "waits" : "queued" });
+      if (t > at) spans.push({ kind: "pause", from: at, to: t, text: spans.length ? "waits" : "queued" });
       spans.push({ kind: "open", from: t, to: t, text: `attempt ${s.attempt} at ${s.pool}` });
       at = t;
     } else if (s.outcome) {

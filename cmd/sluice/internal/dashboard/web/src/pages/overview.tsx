@@ -49,7 +49,7 @@ export function Overview() {
       </div>
       <div className="grid two-one">
         <Card title="Requests by pool" note="attempts per second, last five minutes">
-          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Date.parse(now.live.at) / 1000 - 300, Date.parse(now.live.at) / 1000]} series={perPool} format={rate} kind="area" height={236} />
+          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={perPool} format={rate} kind="area" height={236} />
           {!perPool.length && <p className="empty over">No attempts yet. Send a job: <code>sluice submit "Hello"</code></p>}
         </Card>
         <Card title="Distribution" note="share of the attempts of the last minute">
@@ -90,7 +90,7 @@ export function Overview() {
           caption="Latest attempts" rows={now.live.recent.slice(0, 8)} rowKey={(r) => r.tenant + r.job_id + r.attempt + r.at} empty="No attempt has ended yet."
           columns={[
             { head: "Time", cell: (r) => <time dateTime={r.at}>{clock(r.at)}</time> },
-            { head: "Job", cell: (r) => <a className="mono" href={link(`jobs/${encodeURIComponent(r.job_id)}`, { tenant: r.tenant })}>{r.job_id}</a> },
+            { head: "Job", cell: (r) => <a className="mono" title={r.job_id} href={link(`jobs/${encodeURIComponent(r.job_id)}`, { tenant: r.tenant })}>{r.job_id}</a> },
             { head: "Tenant", cell: (r) => r.tenant },
             { head: "Route", cell: (r) => r.route },
             { head: "Pool", cell: (r) => <><Dot color={color(r.pool)} />{r.pool}</> },

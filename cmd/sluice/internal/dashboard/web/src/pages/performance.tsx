@@ -1,6 +1,6 @@
 import { question, type CostRow, type ShareRow } from "../api";
 import { rangeOf, seriesOf, TimeChart } from "../chart";
-import { count, millis, percent } from "../format";
+import { axisMillis, capital, count, millis, percent } from "../format";
 import { useAsk, useQuery, useSession, useTick, useWindow } from "../hooks";
 import { Answer, Card, Choice, Dot, Share, Table, Tile } from "../ui";
 import { poolColors } from "./overview";
@@ -41,7 +41,7 @@ export function Performance() {
             {({ rows }) => {
               const p = (f: (r: CostRow) => number) => seriesOf(rows, w, (r) => f(r) || null, { sum: false });
               const x = p((r) => r.latency_ms.p50);
-              return <TimeChart title="Latency percentiles over time" times={x.times} range={rangeOf(w)} format={millis} series={[
+              return <TimeChart title="Latency percentiles over time" times={x.times} range={rangeOf(w)} format={axisMillis} series={[
                 { label: "p50", values: x.series[0]?.values ?? [], color: "var(--c0)" },
                 { label: "p95", values: p((r) => r.latency_ms.p95).series[0]?.values ?? [], color: "var(--c2)" },
                 { label: "p99", values: p((r) => r.latency_ms.p99).series[0]?.values ?? [], color: "var(--c5)" },
@@ -51,7 +51,7 @@ export function Performance() {
         </Card>
         <Card title={`Latency p95 by ${by}`} note={`per ${w.unit}`}>
           <Answer of={split} height={250}>
-            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.latency_ms.p95 || null, { sum: false }); return <TimeChart title={`Latency p95 by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={millis} />; }}
+            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.latency_ms.p95 || null, { sum: false }); return <TimeChart title={`Latency p95 by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={axisMillis} />; }}
           </Answer>
         </Card>
         <Card title={`Success by ${by}`} note={`share of attempts per ${w.unit}`}>
@@ -70,7 +70,7 @@ export function Performance() {
           {({ rows }) => (
             <Table caption={`Percentiles by ${by}`} rows={rows} rowKey={(r) => r.keys.join()} empty="No attempts in this window."
               columns={[
-                { head: by, cell: (r) => r.keys[0], sort: (r) => r.keys[0]! },
+                { head: capital(by), cell: (r) => r.keys[0], sort: (r) => r.keys[0]! },
                 { head: "Attempts", num: true, cell: (r) => count(r.attempts), sort: (r) => r.attempts },
                 { head: "Success", num: true, cell: (r) => percent(ended(r) ? r.succeeded / ended(r) : -1, 2), sort: (r) => (ended(r) ? r.succeeded / ended(r) : -1) },
                 { head: "p50", num: true, cell: (r) => millis(r.latency_ms.p50), sort: (r) => r.latency_ms.p50 },
