@@ -35,7 +35,7 @@ type Config struct {
 	Captures float64
 	// RetryBudget is the share of a route's first attempts that its retries may
 	// be, over a minute. RetryMinimum retries a minute are allowed in any case,
-	// or 15 for each slot of the route's pools if that is more. Default to 0.25
+	// or 15 for each slot of the route's pools if that is more, over all routers. Default to 0.25
 	// and 60.
 	RetryBudget  float64
 	RetryMinimum int

@@ -163,7 +163,11 @@ func (l *loop) overspent(q *queue, route *router.Route, now time.Time) bool {
 	for _, c := range route.Candidates() {
 		floor += retryPerSlot * l.tally.table.Pools()[c.Pool].Concurrency
 	}
-	return !b.Allows(now.UnixNano(), int64(100*l.d.cfg.RetryBudget), int64(max(floor, l.d.cfg.RetryMinimum)))
+	floor = max(floor, l.d.cfg.RetryMinimum)
+	if l.tally.facts != nil { // the routers share it; shares of what each placed need no sharing
+		floor = max(floor/max(l.tally.facts.Routers, 1), 1)
+	}
+	return !b.Allows(now.UnixNano(), int64(100*l.d.cfg.RetryBudget), int64(floor))
 }
 
 // probing reports whether the route's candidates take probes at most.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,29 +148,37 @@ func startBroker(t *testing.T, dsn string) *terminal {
 	if dsn != "" {
 		env = append(env, "SLUICE_CLICKHOUSE_DSN="+dsn)
 	}
+	runBroker(t, env, app.Roles()...)
+	return &terminal{t: t, env: env}
+}
+
+// runBroker runs roles of Sluice until the test ends, or stop is called.
+func runBroker(t *testing.T, env []string, roles ...app.Role) (stop func()) {
+	t.Helper()
 	cfg, err := config.Load(config.Sources{Environ: env})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- app.Run(ctx, cfg, app.Options{Roles: app.Roles(), Sources: config.Sources{Environ: env},
+		done <- app.Run(ctx, cfg, app.Options{Roles: roles, Sources: config.Sources{Environ: env},
 			Logger: slog.New(slog.DiscardHandler), Ready: func(*app.App) { close(ready) }})
 	}()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the broker ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case <-ready:
 	case err := <-done:
 		done <- nil
 		t.Fatalf("the broker does not start: %v", err)
 	}
-	return &terminal{t: t, env: env}
+	return stop
 }
 
 // fakeAdmin runs a nats-server on which operations have set answers.

@@ -5,10 +5,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/simulated"
 )
@@ -108,4 +110,33 @@ func TestDiscoverModels(t *testing.T) {
 	wants(t, tm.ok("pool", "list"), "alpha?, beta?")
 	eventually(t, "the job runs", func() bool { return tm.run("submit", "--model", "beta", "hello").code == 0 })
 	tm.ok("pool", "remove", "found")
+}
+
+// TestAddedPoolsStay: a pool that is added at a router is served by a worker in
+// another process, and is there after a new start of both.
+func TestAddedPoolsStay(t *testing.T) {
+	dir, nats := t.TempDir(), freePort(t)
+	path := filepath.Join(dir, "sluice.yaml")
+	if err := os.WriteFile(path, []byte("pools: [{name: good, adapter: simulated, models: {m: {}}}]\nroutes: [{model: chat, candidates: [{pool: good}]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"SLUICE_CONFIG=" + path, "SLUICE_DATA_DIR=" + filepath.Join(dir, "data"), "SLUICE_NATS_EMBEDDED_LISTEN=" + nats,
+		"SLUICE_HTTP_LISTEN=" + freePort(t), "SLUICE_CLICKHOUSE_EMBEDDED_ENABLED=false"}
+	remote := append(slices.Clone(env), "SLUICE_NATS_URL=nats://"+nats, "SLUICE_DATA_DIR="+filepath.Join(dir, "worker"))
+	tm := &terminal{t: t, env: env}
+	for round := range 2 {
+		stopRouter := runBroker(t, env, app.Router)
+		stopWorker := runBroker(t, remote, app.Worker)
+		if round == 0 {
+			tm.ok("pool", "add", poolFile(t, "{name: extra, adapter: simulated, models: {m: {}}, routes: [new]}"))
+		}
+		if out := tm.ok("submit", "--model", "new", "--timeout", "20s", "hello"); out == "" {
+			t.Error("no answer")
+		}
+		if p := tm.pool("extra"); p == nil || p.Workers != 1 || !p.Added {
+			t.Errorf("round %d: %+v", round, p)
+		}
+		stopWorker()
+		stopRouter()
+	}
 }
