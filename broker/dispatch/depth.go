@@ -55,6 +55,7 @@ type tally struct {
 	unacked  []int32           // by pool index: published, not acknowledged
 	facts    *observe.Snapshot // what load was filled from beside the depths, nil: nothing is known
 	seen     time.Time         // of the last look
+	came     time.Time         // when it was there
 	last     uint64            // the work stream's last sequence then
 	turn     int64             // when the clock alone changes what load says, 0: never
 	asked    time.Time         // when the look under way was asked for, zero: none

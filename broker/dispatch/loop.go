@@ -17,6 +17,7 @@ const (
 	lookEvery  = 2 * time.Millisecond  // while jobs wait for room and find some
 	lookSeldom = 20 * time.Millisecond // while they wait and there is none
 	lookLost   = 5 * time.Second       // a look that does not come back
+	lookWait   = 50 * time.Millisecond // for one before a job is placed, where there are other routers
 	heldPulse  = 10 * time.Second      // sign of life for jobs in memory
 )
 
@@ -142,6 +143,7 @@ func (l *loop) settled(o outcome) {
 
 func (l *loop) looked(s depths) {
 	l.tally.look(s)
+	l.tally.came = time.Now()
 	if o := l.d.cfg.Observer; o != nil {
 		l.tally.fill(o.Fresh(), time.Now())
 	}
@@ -170,6 +172,9 @@ func (l *loop) place(ctx context.Context) {
 	l.resteer()
 	l.observe()
 	l.leave()
+	if l.outdated(time.Now()) {
+		return
+	}
 	l.placeAged(ctx)
 	for _, class := range wire.Classes() {
 		lane := l.classes[class]
@@ -269,6 +274,24 @@ func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
 	})
 }
 
+// outdated reports whether a look is to be waited for before jobs are placed:
+// after a pause, other routers have filled the pools that were empty when this
+// one last looked, and all would send their next job to the same.
+func (l *loop) outdated(now time.Time) bool {
+	t := &l.tally
+	if t.facts == nil || t.facts.Routers < 2 || l.held == 0 || now.Sub(t.came) <= staleAfter {
+		return false
+	}
+	if t.asked.IsZero() {
+		select {
+		case l.d.wake <- struct{}{}:
+			t.asked = now
+		default:
+		}
+	}
+	return now.Sub(t.asked) < lookWait
+}
+
 // refresh asks for a new look at the depths when one is due, and says after
 // how long to come back (0: nothing to wait for).
 func (l *loop) refresh() time.Duration {
@@ -276,7 +299,10 @@ func (l *loop) refresh() time.Duration {
 		return 0
 	}
 	now := time.Now()
-	if !l.tally.asked.IsZero() && now.Sub(l.tally.asked) < lookLost {
+	if asked := now.Sub(l.tally.asked); !l.tally.asked.IsZero() && asked < lookLost {
+		if l.held > 0 && asked < lookWait {
+			return lookWait - asked
+		}
 		return lookLost
 	}
 	due := staleAfter

@@ -225,3 +225,34 @@ func (r *rig) parked() int {
 	}
 	return n
 }
+
+// TestRoutersLookBeforeTheyPlace: jobs come one at a time, to one router after
+// the other. Each sees what the others have placed meanwhile, so that the jobs
+// are spread as one router would spread them.
+func TestRoutersLookBeforeTheyPlace(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		slow := func() *script { return always(reply{delay: time.Hour}) }
+		s := setup{dir: dir, bare: true}
+		for i := range 6 {
+			s.pools = append(s.pools, pool{name: fmt.Sprintf("p%d", i), concurrency: 4, provider: slow()})
+		}
+		r := start(t, s)
+		for i := range 4 {
+			r.router(fmt.Sprintf("r%d", i), nil)
+		}
+		r.serve("w1", "p0", "p1", "p2", "p3", "p4", "p5")
+		time.Sleep(10 * time.Second) // they know of each other
+		for n := range 12 {
+			r.publish(chat)
+			time.Sleep(50 * time.Millisecond)
+			most, least := 0, 99
+			for _, p := range r.setup.pools {
+				c := p.provider.count()
+				most, least = max(most, c), min(least, c)
+			}
+			if most-least > 1 {
+				t.Fatalf("after %d jobs one pool has %d and another %d", n+1, most, least)
+			}
+		}
+	})
+}
