@@ -53,7 +53,7 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 	for got < n {
 		m, err := p.sub.NextMsgWithContext(ctx)
 		if err != nil {
-			p.close()                                 // what this pull may still bring comes again
+			p.close()
 			if errors.Is(err, nats.ErrNoResponders) { // the library reads that status itself
 				err = errors.Join(err, jetstream.ErrConsumerNotFound)
 			}
@@ -85,10 +85,30 @@ func pullStatus(m *nats.Msg) (end bool, err error) {
 	return true, fmt.Errorf("the server ended a pull: %s %s", status, why)
 }
 
+// closing bounds the end of a pull.
+const closing = 2 * time.Second
+
+// close ends the pull and gives back what it brings until the server knows: on
+// its own that would come again only after the ack wait.
 func (p *puller) close() {
-	if p.sub != nil {
-		_ = p.sub.Unsubscribe() // fails only on a closed connection
-		p.sub = nil
+	sub := p.sub
+	if p.sub = nil; sub == nil {
+		return
+	}
+	if sub.Drain() != nil {
+		_ = sub.Unsubscribe() // fails only on a closed connection
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return // drained
+		}
+		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
+			_ = (&delivery{m: m}).Nak() // or it comes again after the ack wait
+		}
 	}
 }
 

@@ -168,7 +168,14 @@ func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseF
 // is gone.
 func (r *Runner) consume(ctx context.Context, cons jetstream.Consumer, p Pool, calls *crew) error {
 	failed := make(chan error, 1)
-	cc, err := cons.Consume(calls.take, jetstream.PullMaxMessages(max(p.Concurrency, 2)), jetstream.PullExpiry(5*time.Second),
+	take := func(m jetstream.Msg) {
+		if ctx.Err() == nil {
+			calls.take(m)
+		} else if err := m.Nak(); err != nil { // for another worker, at once
+			r.cfg.Logger.Debug("work message not given back; it will come again", "pool", p.Name, "err", err)
+		}
+	}
+	cc, err := cons.Consume(take, jetstream.PullMaxMessages(max(p.Concurrency, 2)), jetstream.PullExpiry(5*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 				select {
@@ -181,7 +188,7 @@ func (r *Runner) consume(ctx context.Context, cons jetstream.Consumer, p Pool, c
 		return err
 	}
 	defer func() {
-		cc.Stop()
+		cc.Drain() // not Stop, which drops what is on its way
 		<-cc.Closed()
 	}()
 	select {
