@@ -42,23 +42,26 @@ type Book struct {
 	news   chan struct{}
 	follow chan struct{} // asks for the ledger to be followed anew
 
-	holding sync.Mutex // one batch of holds at a time
+	holding sync.Mutex        // one batch of holds at a time
+	alerts  map[string]raised // by budget; only tick looks at it
 
 	mu     sync.Mutex
 	setup  Setup
 	stored map[string]override // by ID; nil: not known yet
 	state  *account.State      // nil: not read yet
 	epoch  uint64              // counts the definitions of the state
+	lost   bool                // there was no stored state: claims tell of holds too
 	since  int64               // from when on the ledger matters, Unix nanoseconds
 	moved  chan struct{}       // closed and replaced when the log of holds moves
 	asked  map[account.Job]int64
 	saved  saved
+	raised map[[2]string]uint64 // events, by budget and kind
 }
 
 // New makes a book; it does no I/O.
 func New(cfg Config, s Setup) *Book {
 	return &Book{cfg: cfg, setup: s, known: make(chan struct{}), news: make(chan struct{}, 1), follow: make(chan struct{}, 1),
-		moved: make(chan struct{}), asked: map[account.Job]int64{}}
+		moved: make(chan struct{}), asked: map[account.Job]int64{}, alerts: map[string]raised{}, raised: map[[2]string]uint64{}}
 }
 
 // Set replaces what the configuration says; it counts from the next decision

@@ -3,7 +3,6 @@ package budget
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -97,44 +96,4 @@ func (b *Book) setStored(all map[string]override) {
 	if first {
 		close(b.known)
 	}
-}
-
-// SetLimit stores a budget: from now on it counts at every router, instead of
-// the configuration's of the same scope, unit and window, until it is removed.
-func SetLimit(ctx context.Context, js jetstream.JetStream, s wire.Subjects, d account.Definition) (account.Budget, error) {
-	b, faults := d.Parse()
-	if len(faults) > 0 {
-		return b, wire.Errorf(wire.CodeInvalidRequest, faults[0].Field, "%s", account.Error(faults))
-	}
-	kv, err := js.KeyValue(ctx, s.Stream(wire.BucketLimits))
-	if err != nil {
-		return b, err
-	}
-	raw, err := json.Marshal(b.Define())
-	if err == nil {
-		_, err = kv.Put(ctx, limitKey(b.ID()), raw)
-	}
-	return b, err
-}
-
-// RemoveLimit takes back what SetLimit has set; the configuration's budget of
-// the same ID, if there is one, counts again. It reports whether there was
-// anything to take back.
-func RemoveLimit(ctx context.Context, js jetstream.JetStream, s wire.Subjects, id string) (bool, error) {
-	kv, err := js.KeyValue(ctx, s.Stream(wire.BucketLimits))
-	if err != nil {
-		return false, err
-	}
-	key := limitKey(strings.TrimSpace(id))
-	if _, err := kv.Get(ctx, key); err != nil {
-		return false, ignoreMissing(err)
-	}
-	return true, kv.Purge(ctx, key)
-}
-
-func ignoreMissing(err error) error {
-	if err == jetstream.ErrKeyNotFound {
-		return nil
-	}
-	return err
 }

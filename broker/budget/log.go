@@ -86,8 +86,11 @@ func (b *Book) loadState(ctx context.Context) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.state == nil {
+			b.lost = true
 			b.adopt(account.New())
 		}
+		// What was removed without a state behind it is gone.
+		b.state.Skip(max(stream.CachedInfo().State.FirstSeq, 1) - 1)
 		return nil
 	}
 	if err != nil {
@@ -109,6 +112,7 @@ func (b *Book) stateSeen(seq uint64, raw []byte, at time.Time) error {
 		b.adopt(s)
 	}
 	b.state.Skip(seq)
+	b.lost = false // whoever stored it has read the ledger to its end
 	b.saved.seen(seq, at, b.state)
 	b.logMoved()
 	return nil

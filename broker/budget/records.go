@@ -109,12 +109,15 @@ func (b *Book) recordSeen(epoch uint64, m jetstream.Msg, md *jetstream.MsgMetada
 	seq := md.Sequence.Stream
 	h := m.Headers()
 	changed := false
-	if h.Get(wire.HeaderStatus) != string(wire.Running) {
+	if h.Get(wire.HeaderStatus) != string(wire.Running) || b.claimsCount() {
 		rec, err := wire.DecodeRecord(h, nil)
 		if err != nil {
 			b.cfg.Logger.Error("unreadable record not counted for the budgets", "seq", seq, "err", err)
 		} else {
 			b.mu.Lock()
+			if b.epoch == epoch && rec.Status == wire.Running && seq > b.state.Pos() {
+				b.state.Claim(&rec, b.setup.Bounds)
+			}
 			changed = b.epoch == epoch && b.state.Settle(seq, md.Timestamp.UnixNano(), &rec)
 			b.mu.Unlock()
 		}
@@ -124,6 +127,13 @@ func (b *Book) recordSeen(epoch uint64, m jetstream.Msg, md *jetstream.MsgMetada
 	} else if changed {
 		b.tell()
 	}
+}
+
+// claimsCount reports whether holds are to be known from claims too.
+func (b *Book) claimsCount() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost
 }
 
 // How often and after how long the owners of holds are looked for.
@@ -188,11 +198,12 @@ type saved struct {
 	seq uint64
 	at  time.Time
 	pos uint64 // of the ledger then
+	n   int    // of the holds
 }
 
 func (s *saved) seen(seq uint64, at time.Time, st *account.State) {
 	if seq > s.seq {
-		s.seq, s.at, s.pos = seq, at, st.Pos()
+		s.seq, s.at, s.pos, s.n = seq, at, st.Pos(), st.Holds()
 	}
 }
 
@@ -203,7 +214,7 @@ const (
 	sweepTick = 5
 )
 
-// tick stores the state, sweeps and prunes until ctx ends.
+// tick raises events, stores the state and sweeps until ctx ends.
 func (b *Book) tick(ctx context.Context) {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
@@ -213,6 +224,7 @@ func (b *Book) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		b.alert(ctx)
 		b.save(ctx)
 		if n%sweepTick == 0 {
 			b.sweep(ctx)
@@ -248,7 +260,7 @@ func (b *Book) due(now time.Time) (raw []byte, log uint64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.state
-	if s == nil || !s.Caught() || now.Sub(b.saved.at) < saveEvery || s.Log() == b.saved.seq && s.Pos() == b.saved.pos {
+	if s == nil || !s.Caught() || now.Sub(b.saved.at) < saveEvery || s.Log() == b.saved.seq && s.Pos() == b.saved.pos && s.Holds() == b.saved.n {
 		return nil, 0, false
 	}
 	s.Prune(now.UnixNano())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/budget/account"
 	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
@@ -37,6 +38,9 @@ type adminRequest struct {
 	Replace  bool          `json:"replace"`
 	Model    string        `json:"model"`
 	Score    *float64      `json:"score"` // of a quality
+	// Budget is one to set, ID that of one to take back.
+	Budget *account.Definition `json:"budget"`
+	ID     string              `json:"id"`
 }
 
 // adminFailure is the answer of an operation that failed.
@@ -62,6 +66,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "rollouts": s.rollouts, "rollout.set": s.setRollout, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.edit": s.deadEdit, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
+		"budgets": s.budgets, "budget.set": s.setBudget, "budget.remove": s.removeBudget,
 		"schedule.pause": s.pauseSchedule, "schedule.remove": s.removeSchedule,
 	}
 	f, ok := ops[op]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/rollout"
 	"github.com/sluicehq/sluice/broker/roster"
@@ -36,6 +37,8 @@ type Config struct {
 	Rollouts *rollout.Watcher
 	// Tier is a tenant's tier; nil: they have none.
 	Tier func(tenant string) string
+	// Budgets is the router's view of them; nil: there are none.
+	Budgets *budget.Book
 	// Observer says how the pools do; nil: nothing is known of it.
 	Observer *observe.Observer
 	// Roster are the pools that are added while running; nil: none can be.

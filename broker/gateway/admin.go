@@ -29,6 +29,9 @@ type adminRequest struct {
 	Model  string   `json:"model,omitempty"`
 	Score  *float64 `json:"score,omitempty"`
 	All    bool     `json:"all,omitempty"`
+
+	Budget json.RawMessage `json:"budget,omitempty"`
+	ID     string          `json:"id,omitempty"`
 }
 
 // serveAdmin asks a router on the admin subject of op and passes its answer

@@ -67,6 +67,8 @@ func TestAdminQuestionsAreForwarded(t *testing.T) {
 	}{
 		{open, "/admin/v1/pools", "pools", `{}`, 200},
 		{open, "/admin/v1/dead", "dead.list", `{}`, 200},
+		{open, "/admin/v1/budgets", "budgets", `{}`, 200},
+		{keyed, "/admin/v1/budgets", "budgets", `{"tenant":"acme"}`, 200},
 		{open, "/admin/v1/dead?tenant=globex&limit=5", "dead.list", `{"tenant":"globex","limit":5}`, 200},
 		{open, "/admin/v1/jobs?status=failed", "jobs", `{"status":"failed"}`, 200},
 		{open, "/admin/v1/jobs?limit=many", "", "", 400},
@@ -96,6 +98,8 @@ func TestOperations(t *testing.T) {
 		op, asked          string
 	}{
 		{"POST", "/admin/v1/pools", "name: x\n", "pool.add", `{"spec":"name: x\n"}`},
+		{"POST", "/admin/v1/budgets", `{"scope":"global","limit_jobs":5}`, "budget.set", `{"budget":{"scope":"global","limit_jobs":5}}`},
+		{"DELETE", "/admin/v1/budgets?id=global+jobs/day", "", "budget.remove", `{"id":"global jobs/day"}`},
 		{"DELETE", "/admin/v1/pools/x", "", "pool.remove", `{"pool":"x"}`},
 		{"POST", "/admin/v1/pools/x/drain", "", "pool.drain", `{"pool":"x"}`},
 		{"POST", "/admin/v1/pools/x/resume", "", "pool.resume", `{"pool":"x"}`},

@@ -122,8 +122,7 @@ func (c Config) withDefaults() Config {
 		c.Ready = func() error { return nil }
 	}
 	if c.Registry == nil {
-		c.Registry = prometheus.NewRegistry()
-		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		c.Registry = NewRegistry()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -179,4 +178,11 @@ func tenantFaults(list []Tenant) []error {
 		names[t.Name] = true
 	}
 	return faults
+}
+
+// NewRegistry is a registry with the metrics of the process itself.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
 }

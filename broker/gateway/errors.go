@@ -57,6 +57,8 @@ var refusals = map[wire.Code]refusal{
 	wire.CodeContextLength:   {400, typeRequest, "context_length_exceeded", 0, false},
 	wire.CodeContentFilter:   {400, typeRequest, "content_filter", 0, false},
 	codeInvalidKey:           {401, typeAuth, "invalid_api_key", 0, false},
+	wire.CodeUnpriced:        {400, typeRequest, "price_unknown", 0, false},
+	wire.CodeBudget:          {402, typeQuota, "budget_exceeded", 0, false},
 	wire.CodePermission:      {403, typePermission, "permission_denied", 0, false},
 	codeOrigin:               {403, typePermission, "cross_origin_request", 0, false},
 	wire.CodeUnknownRoute:    {404, typeRequest, "model_not_found", 0, false},

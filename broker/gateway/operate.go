@@ -55,6 +55,24 @@ func specOf(r *http.Request) (any, *wire.Error) {
 	return adminRequest{Spec: string(b)}, nil
 }
 
+// budgetOf is the body, a budget as JSON.
+func budgetOf(r *http.Request) (any, *wire.Error) {
+	req, f := specOf(r)
+	if f != nil {
+		return nil, f
+	}
+	raw := []byte(req.(adminRequest).Spec)
+	if !json.Valid(raw) {
+		return nil, wire.Errorf(wire.CodeInvalidJSON, "", "the body must be a budget as a JSON object")
+	}
+	return adminRequest{Budget: raw}, nil
+}
+
+// idOf is the query's ID of a budget.
+func idOf(r *http.Request) (any, *wire.Error) {
+	return adminRequest{ID: r.URL.Query().Get("id")}, nil
+}
+
 // serveQuality takes a report of how good an answer was. A tenant's key may
 // report on its own jobs; on a pool outright only where there are no keys.
 func (g *Gateway) serveQuality(w http.ResponseWriter, r *http.Request) {

@@ -34,6 +34,8 @@ func (g *Gateway) routes() http.Handler {
 		mux.HandleFunc(pattern, method("", http.MethodGet, h))
 	}
 	mux.HandleFunc("/admin/v1/quality", method("", http.MethodPost, g.serveQuality))
+	mux.HandleFunc("/admin/v1/budgets", methods(map[string]http.HandlerFunc{
+		http.MethodGet: g.serveAdmin("budgets"), http.MethodPost: g.serveOperation("budget.set", budgetOf), http.MethodDelete: g.serveOperation("budget.remove", idOf)}))
 	mux.HandleFunc("/admin/v1/pools", methods(map[string]http.HandlerFunc{
 		http.MethodGet: g.serveAdmin("pools"), http.MethodPost: g.serveOperation("pool.add", specOf)}))
 	mux.HandleFunc("/admin/v1/pools/{pool}", method("", http.MethodDelete, g.serveOperation("pool.remove", poolOf)))

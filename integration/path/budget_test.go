@@ -59,7 +59,7 @@ func (r *rig) standing(defs ...account.Definition) []account.Standing {
 	js := p.jetstream(r.t)
 	b := budget.New(budget.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log, Instance: "auditor"}, budgets(r.t, defs...))
 	p.goRun(r, b.Run)
-	time.Sleep(2 * time.Second)
+	time.Sleep(20 * time.Second)
 	out := b.Standings(time.Now())
 	p.stop()
 	return out
@@ -312,7 +312,7 @@ func budgetCrashAt(t *testing.T, dir string, at int) bool {
 	if res := r.result(r.publish(shortChat)); res.Status != wire.Succeeded {
 		t.Errorf("the next job: %s", res.Body)
 	}
-	time.Sleep(2 * time.Minute) // copies in the queues go, and what they held
+	time.Sleep(70 * time.Second) // copies in the queues go, and what they held
 	r.settledTo(2*trueCost, def)
 	r.empty()
 	return died

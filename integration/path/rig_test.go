@@ -175,7 +175,7 @@ func newTable(t *testing.T, s setup) *router.Table {
 			p.concurrency = 4
 		}
 		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency, Labels: p.labels})
-		c := router.CandidateSpec{Pool: p.name, Model: "m-" + p.name, Weight: max(p.weight, 1), Price: testPrice}
+		c := router.CandidateSpec{Pool: p.name, Model: "m-" + p.name, Weight: max(p.weight, 1), Price: testPrice, Priority: i}
 		if p.price != nil {
 			c.Price = p.price
 		}

@@ -89,8 +89,11 @@ func times(a, b int64) int64 {
 	return a * b
 }
 
-// FactsOf are a job's facts, without those of a candidate.
-func FactsOf(m *wire.Meta) Facts { return Facts{Tenant: m.Tenant, Route: m.Route, Labels: m.Labels} }
+// FactsOf are a job's facts, without those of a candidate. A tenant has one
+// key, which goes by its name.
+func FactsOf(m *wire.Meta) Facts {
+	return Facts{Tenant: m.Tenant, Key: m.Tenant, Route: m.Route, Labels: m.Labels}
+}
 
 // Of is what an ended attempt has truly taken. It belongs to the windows of
 // its hold, and where it had none to those of its beginning; ended is when its

@@ -138,6 +138,9 @@ func (t *Term) matches(f *Facts) bool {
 	return false
 }
 
+// Names reports whether a term of the scope is that dimension with that value.
+func (s Scope) Names(d Dimension, value string) bool { return slices.Contains(s.terms, Term{d, value}) }
+
 // OfCandidate reports whether the scope depends on where a job goes: a budget
 // that is used up then only closes some of the candidates.
 func (s Scope) OfCandidate() bool {

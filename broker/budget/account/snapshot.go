@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // snapshot is a State as JSON.
@@ -101,4 +103,26 @@ func Decode(b []byte) (*State, error) {
 		s.holds[x.Job] = append(s.holds[x.Job], &hold{n: x.N, seq: x.Seq, since: x.Since, draws: x.Draws})
 	}
 	return s, nil
+}
+
+// Claim takes a hold from the claim of an attempt that has one, where the
+// stream of holds may have lost it.
+func (s *State) Claim(r *wire.Record, b Bounds) {
+	e := &r.Entry
+	a := e.Attempt
+	if r.Status != wire.Running || a == nil || a.Hold == nil || a.Status != "" {
+		return
+	}
+	job := JobOf(&e.Meta)
+	if s.standing(job, a.N) != nil || e.Meta.Seq == 0 {
+		return
+	}
+	m := e.Meta
+	if a.MaxTokens > 0 {
+		m.MaxTokens = a.MaxTokens
+	}
+	d, _ := b.Worst(&m, &Offer{Price: a.Price})
+	d.Facts, d.At, d.First = FactsOf(&e.Meta), a.Hold.At, a.N == 1
+	d.Facts.Pool, d.Facts.Provider, d.Facts.Model = a.Pool, a.Provider, a.Model
+	s.replace(job, nil, merged(nil, &Hold{Job: job, N: a.N, Draw: d}, a.Hold.Seq))
 }

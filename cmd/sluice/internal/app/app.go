@@ -242,7 +242,8 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
 			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Tier: a.dispatcher.Tier, Pools: a.poolInfo, Observer: a.observer, Rollouts: rolls,
-			Roster: a.roster, CheckPool: a.checkPool})
+			Budgets: a.book,
+			Roster:  a.roster, CheckPool: a.checkPool})
 		g.Go(func() error { return c.Run(ctx) })
 		bjs, err := a.connect("batches")
 		if err != nil {

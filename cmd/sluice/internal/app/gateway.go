@@ -27,6 +27,8 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Ready: a.ready}
+	gc.Registry = gateway.NewRegistry()
+	gc.Registry.MustRegister(newBudgetMetrics(a))
 	h := a.cfg.HTTP
 	gc.Origins, gc.MaxBody, gc.MaxInFlight, gc.Deadline = h.Origins, h.MaxBody, h.MaxInFlight, h.Timeout
 	if h.TLS.Cert != "" {

@@ -79,7 +79,7 @@ func (v *validator) scope(key, text string, s account.Scope) {
 // known are the values that a dimension can have; false: any.
 func (v *validator) known(d account.Dimension) (names []string, all bool) {
 	switch d {
-	case account.Tenant:
+	case account.Tenant, account.Key:
 		for _, t := range v.c.Tenants {
 			names = append(names, t.Name)
 		}
