@@ -67,6 +67,9 @@ func (c *call) serve() *wire.Error {
 	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
 		return f
 	}
+	if c.req.meta.Webhook != "" && c.g.cfg.Webhooks == nil {
+		return wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWebhook, "this Sluice calls no webhooks: webhooks.secret is not configured")
+	}
 	if d := c.g.cfg.Deadline; d > 0 && c.req.meta.Deadline == 0 && !c.req.keep {
 		c.req.meta.Deadline = now.Add(d).UnixNano()
 		c.req.job.Deadline = now.Add(d)

@@ -31,6 +31,10 @@ type Config struct {
 	// Sluice-Deadline. Defaults to 0: any time.
 	Deadline time.Duration
 
+	// Webhooks tells about webhooks. Nil: there are none, and a request that
+	// asks for one is refused.
+	Webhooks Webhooks
+
 	// Conn carries every job. Where tenants are configured on NATS too, it
 	// must be allowed to act for all of them. The gateway never closes it.
 	Conn *nats.Conn
@@ -102,6 +106,15 @@ type Question struct {
 	Where        map[string]string
 	Since, Until time.Time // zero: open
 	Limit        int       // 0: the question's own
+}
+
+// Webhooks is what the gateway needs of package webhook.
+type Webhooks interface {
+	// Secret is what a tenant checks signatures with.
+	Secret(tenant string) string
+	// Log is the newest lines of the delivery log as JSON, newest first, of a
+	// tenant ("": all) and, if it is not empty, of a job.
+	Log(ctx context.Context, tenant, job string, limit int) ([]byte, error)
 }
 
 // Tenant is a tenant, the key that proves it, and what it may ask for.

@@ -18,6 +18,8 @@ func (g *Gateway) routes() http.Handler {
 	}
 	for pattern, h := range map[string]http.HandlerFunc{
 		"/v1/responses/{id}":             g.serveResponse,
+		"/admin/v1/webhooks":             g.serveWebhooks,
+		"/admin/v1/webhooks/secret":      g.serveWebhookSecret,
 		"/v1/models":                     g.serveModels,
 		"/v1/models/{id...}":             g.serveModel,
 		"/healthz":                       g.serveHealth,

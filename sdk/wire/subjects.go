@@ -86,6 +86,13 @@ func (s Subjects) Cron(tenant, name string) string { return s.join("cron", tenan
 // Dead holds the dead letter of a job.
 func (s Subjects) Dead(tenant, job string) string { return s.join("dead", tenant, job) }
 
+// Webhook is where the delivery of a job's webhook waits, and WebhookLog where
+// each try of it is noted.
+func (s Subjects) Webhook(tenant, job string) string { return s.join("webhook", tenant, job) }
+
+// WebhookLog is described at Webhook.
+func (s Subjects) WebhookLog(tenant, job string) string { return s.join("webhooklog", tenant, job) }
+
 // Abort tells whichever worker runs the job to look at its ledger subject.
 func (s Subjects) Abort(tenant, job string) string { return s.join("abort", tenant, job) }
 
@@ -117,24 +124,26 @@ func (s Subjects) Stream(kind string) string {
 
 // Kinds of streams and KV buckets, as given to [Subjects.Stream].
 const (
-	StreamJobs     = "JOBS"
-	StreamSched    = "SCHED"
-	StreamWork     = "WORK"
-	StreamLedger   = "LEDGER"
-	StreamDead     = "DEAD"
-	StreamChunks   = "CHUNKS"
-	StreamCaptures = "CAPTURES"
-	StreamFiles    = "FILES"
-	StreamHolds    = "HOLDS"    // what is set aside of budgets
-	BucketNodes    = "NODES"    // presence of processes, by instance
-	BucketPools    = "POOLS"    // pools that are drained, by name
-	BucketRoster   = "ROSTER"   // pools that were added while running, and models that were found
-	BucketProbes   = "PROBES"   // how the last probe of each pool ended, and who makes them
-	BucketQuality  = "QUALITY"  // reported quality, by pool and model
-	BucketLimits   = "LIMITS"   // budgets set while running, and which events they have raised
-	BucketLeases   = "LEASES"   // who does what only one may do
-	BucketBatches  = "BATCHES"  // what is known of files and batches
-	BucketRollouts = "ROLLOUTS" // how far each rollout is
+	StreamJobs       = "JOBS"
+	StreamSched      = "SCHED"
+	StreamWork       = "WORK"
+	StreamLedger     = "LEDGER"
+	StreamDead       = "DEAD"
+	StreamChunks     = "CHUNKS"
+	StreamCaptures   = "CAPTURES"
+	StreamFiles      = "FILES"
+	StreamWebhooks   = "WEBHOOKS"   // deliveries that wait
+	StreamWebhookLog = "WEBHOOKLOG" // their tries
+	StreamHolds      = "HOLDS"      // what is set aside of budgets
+	BucketNodes      = "NODES"      // presence of processes, by instance
+	BucketPools      = "POOLS"      // pools that are drained, by name
+	BucketRoster     = "ROSTER"     // pools that were added while running, and models that were found
+	BucketProbes     = "PROBES"     // how the last probe of each pool ended, and who makes them
+	BucketQuality    = "QUALITY"    // reported quality, by pool and model
+	BucketLimits     = "LIMITS"     // budgets set while running, and which events they have raised
+	BucketLeases     = "LEASES"     // who does what only one may do
+	BucketBatches    = "BATCHES"    // what is known of files and batches
+	BucketRollouts   = "ROLLOUTS"   // how far each rollout is
 )
 
 // SplitTenantJob takes tenant and job out of a records, chunks, status,

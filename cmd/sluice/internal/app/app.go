@@ -250,6 +250,9 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 			return err
 		}
 		a.startBatches(ctx, g, bjs)
+		if err := a.startWebhooks(ctx, g); err != nil {
+			return err
+		}
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })
 		g.Go(func() error { return a.roster.Sweep(ctx) })

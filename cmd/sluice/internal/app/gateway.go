@@ -29,6 +29,13 @@ func (a *App) newGateway() (*gatewayPart, error) {
 		Models: a.models, Ready: a.ready}
 	gc.Registry = gateway.NewRegistry()
 	gc.Registry.MustRegister(newBudgetMetrics(a))
+	hooks, err := a.newWebhooks()
+	if err != nil {
+		return nil, err
+	}
+	if hooks != nil {
+		gc.Webhooks = hooks
+	}
 	h := a.cfg.HTTP
 	gc.Origins, gc.MaxBody, gc.MaxInFlight, gc.Deadline = h.Origins, h.MaxBody, h.MaxInFlight, h.Timeout
 	if h.TLS.Cert != "" {

@@ -14,6 +14,7 @@ type Config struct {
 	ClickHouse    ClickHouse   `yaml:"clickhouse"`
 	HTTP          HTTP         `yaml:"http"`
 	DataDir       string       `yaml:"data_dir"` // everything on disk lies below; default "./sluice-data"
+	Webhooks      Webhooks     `yaml:"webhooks"`
 	Records       Records      `yaml:"records"`
 	Workers       Workers      `yaml:"workers"`
 	Analytics     Analytics    `yaml:"analytics"`
@@ -77,6 +78,14 @@ type HTTP struct {
 type TLS struct {
 	Cert string `yaml:"cert,omitempty"` // PEM, with the chain
 	Key  string `yaml:"key,omitempty"`  // PEM
+}
+
+// Webhooks are calls that tell how jobs ended. Without a secret there are none.
+type Webhooks struct {
+	Secret       Secret        `yaml:"secret,omitempty"` // each tenant's own is derived from it; at least 16 bytes
+	AllowPrivate bool          `yaml:"allow_private"`    // whether jobs may name private addresses; default false
+	Timeout      time.Duration `yaml:"timeout"`          // of one call; 1s to 1m; default 15s
+	RetryFor     time.Duration `yaml:"retry_for"`        // how long a call is tried again; 1m to 168h; default 24h
 }
 
 // Records says how long results live.

@@ -107,6 +107,8 @@ func TestOneFault(t *testing.T) {
 		{"a price that is null", "pools: [{name: p, models: {m: {price: {input: , output: 1}}}}]", "price.input: is missing"},
 		{"a price as text", "pools: [{name: p, models: {m: {price: cheap}}}]", "price = cheap: must be a mapping"},
 		{"rpm", "pools: [{name: p, limits: {rpm: 1.5}, models: {m: {}}}]", "must be a whole number"},
+		{"a short secret", "webhooks: {secret: literal}", "webhooks.secret = ***: must have at least 16 bytes"},
+		{"webhooks.retry_for", "webhooks: {retry_for: 8d}", "must be from 1m to 168h"},
 		{"half of TLS", "http: {tls: {cert: x}}", "http.tls: must have both"},
 		{"an origin with a path", "http: {origins: [\"https://a/b\"]}", "http.origins[0] = https://a/b: must be an origin"},
 		{"max_body", "http: {max_body: 8323073}", "must be from 1024 to 8323072"},

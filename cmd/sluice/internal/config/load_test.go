@@ -195,6 +195,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0", "http.admin_key": "root",
 		"http.tls.cert": "c.pem", "http.tls.key": "k.pem", "http.origins": "[\"https://a.b\"]", "http.max_body": "4096", "http.max_in_flight": "9",
 		"http.timeout": "9m", "data_dir": "x: y", "records.retention": "7d", "records.captures": "0.5",
+		"webhooks.secret": "0123456789abcdef", "webhooks.allow_private": "true", "webhooks.timeout": "5s", "webhooks.retry_for": "1h",
 		"workers.ack_wait": "5s", "workers.max_attempts": "7", "workers.retry_backoff": "1s", "workers.drain": "9s",
 		"workers.retry_budget": "0.5", "workers.retry_minimum": "9",
 		"analytics.flush_interval": "50ms", "nats.replicas": "3",

@@ -26,6 +26,7 @@ func (v *validator) run() {
 	v.servers()
 	v.listeners()
 	v.http()
+	v.webhooks()
 	v.bounds()
 	v.pools()
 	v.routes()
@@ -217,6 +218,15 @@ func (v *validator) listeners() {
 		default:
 			taken[l.addr] = l.key
 		}
+	}
+}
+
+func (v *validator) webhooks() {
+	w := v.c.Webhooks
+	v.duration("webhooks.timeout", w.Timeout, time.Second, time.Minute)
+	v.duration("webhooks.retry_for", w.RetryFor, time.Minute, 7*day)
+	if s := w.Secret.Reveal(); s != "" && len(s) < 16 {
+		v.bad("webhooks.secret", mask, "must have at least 16 bytes, since others could guess it")
 	}
 }
 
