@@ -109,18 +109,13 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		{Bucket: c.Subjects.Stream(wire.BucketRoster), Description: "pools that were added while running"},
 		{Bucket: c.Subjects.Stream(wire.BucketRollouts), Description: "how far each rollout is"},
 		{Bucket: c.Subjects.Stream(wire.BucketProbes), Description: "how the last probe of each pool ended"},
+		{Bucket: c.Subjects.Stream(wire.BucketLimits), Description: "budgets set while running"},
 		{Bucket: c.Subjects.Stream(wire.BucketQuality), Description: "reported quality of models, by pool", LimitMarkerTTL: time.Minute},
 	} {
 		b.Replicas, b.Storage = max(c.Replicas, 1), jetstream.FileStorage
 		if err := Persist(ctx, func(ctx context.Context) error { return ensureBucket(ctx, js, b) }); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
-	}
-	if _, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: c.Subjects.Stream(wire.BucketLimits), Replicas: max(c.Replicas, 1), Storage: jetstream.FileStorage,
-		Description: "budgets set while running",
-	}); err != nil {
-		return fmt.Errorf("bucket of limits: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/roster"
+	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/workers/engine"
@@ -18,7 +19,11 @@ import (
 // watch sees what changes there.
 func (a *App) readRoster(ctx context.Context, js jetstream.JetStream) error {
 	a.roster = roster.New(js, a.subjects)
-	s, err := a.roster.Read(ctx)
+	var s roster.State
+	err := topology.Persist(ctx, func(ctx context.Context) (err error) {
+		s, err = a.roster.Read(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

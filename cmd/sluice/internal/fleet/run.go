@@ -117,7 +117,7 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	}
 	r.Calm = time.Since(calm)
 	if len(r.Left) > 0 {
-		f.autopsy(ctx, js, o.Log)
+		f.autopsy(ctx, js, accepted, o.Log)
 	}
 	if err := f.check(ctx, js, st, r, accepted, books); err != nil {
 		return nil, err

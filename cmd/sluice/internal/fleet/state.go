@@ -66,7 +66,7 @@ func leftovers(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 
 // autopsy writes what the queues look like to log, and has the routers and
 // workers write the stacks of their goroutines to their own logs and end.
-func (f *Fleet) autopsy(ctx context.Context, js jetstream.JetStream, log io.Writer) {
+func (f *Fleet) autopsy(ctx context.Context, js jetstream.JetStream, accepted map[string]bool, log io.Writer) {
 	var subjects wire.Subjects
 	for _, kind := range []string{wire.StreamJobs, wire.StreamWork, wire.StreamSched} {
 		stream, err := js.Stream(ctx, subjects.Stream(kind))
@@ -79,6 +79,28 @@ func (f *Fleet) autopsy(ctx context.Context, js jetstream.JetStream, log io.Writ
 		for c := range list.Info() {
 			fmt.Fprintf(log, "  %s: delivered %d, ack floor %d, ack pending %d, redelivered %d, pending %d, waiting pulls %d, cluster %+v\n", c.Name,
 				c.Delivered.Stream, c.AckFloor.Stream, c.NumAckPending, c.NumRedelivered, c.NumPending, c.NumWaiting, c.Cluster)
+		}
+	}
+	ask := func(subject string) []byte {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		m, err := js.Conn().RequestWithContext(ctx, subject, nil)
+		if err != nil {
+			return []byte(err.Error())
+		}
+		return m.Data
+	}
+	fmt.Fprintf(log, "pools: %s\n", ask(subjects.Admin("pools")))
+	shown := 0
+	for job := range accepted {
+		var a wire.Answer
+		b := ask(subjects.Status(tenant, job))
+		if json.Unmarshal(b, &a) == nil && a.Status.Terminal() {
+			continue
+		}
+		fmt.Fprintf(log, "%s\n", b)
+		if shown++; shown == 3 {
+			break
 		}
 	}
 	for _, kind := range []string{kindRouter, kindWorker} {
