@@ -48,6 +48,9 @@ func TestCaptureReplay(t *testing.T) {
 		clear(c.load) // the capture shares nothing that changes
 		c.in.Meta.Tenant, c.in.Meta.Class = "changed", "changed"
 		clear(c.in.Stats)
+		clear(c.in.Require)
+		clear(c.in.Prefer)
+		clear(c.in.Barred)
 
 		b, err := json.Marshal(kept)
 		if err != nil {
