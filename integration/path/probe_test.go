@@ -114,3 +114,22 @@ func TestProbeFreshness(t *testing.T) {
 		near(t, "answer", time.Since(began), 10*time.Second, 20*time.Second)
 	})
 }
+
+// TestProbeCutOff: a probe that the worker's own stop cuts off is no failure.
+func TestProbeCutOff(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		a := newMoody(takes(0))
+		r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", provider: &a.script}}})
+		router := r.router("r1", nil)
+		p := r.proc("prober")
+		r.prober(p, "prober", "a")
+		time.Sleep(7 * time.Second)
+		a.set(takes(time.Second))
+		time.Sleep(3*time.Second + 500*time.Millisecond) // in the middle of the third
+		p.stop()
+		time.Sleep(time.Second)
+		if got := router.observer.Health()["a"].Probe; got.Probes != 2 || got.Failures != 0 || a.count() != 3 {
+			t.Errorf("%+v after %d calls", got, a.count())
+		}
+	})
+}

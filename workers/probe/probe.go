@@ -84,9 +84,8 @@ func (p *Prober) follow(ctx context.Context, kv jetstream.KeyValue, pool *Pool) 
 			wait = failed // another was first, most likely
 			continue
 		}
-		p.make(ctx, pool, &next)
-		if ctx.Err() != nil {
-			return // cut off by our own stop: it says nothing
+		if !p.make(ctx, pool, &next) {
+			return
 		}
 		if _, err := write(ctx, kv, pool.Name, &next, revision); err != nil {
 			p.cfg.Logger.Debug("the outcome of a probe is not written", "pool", pool.Name, "err", err)
@@ -95,17 +94,21 @@ func (p *Prober) follow(ctx context.Context, kv jetstream.KeyValue, pool *Pool) 
 	}
 }
 
-// make makes a probe and notes how it ended.
-func (p *Prober) make(ctx context.Context, pool *Pool, e *ledger.Probe) {
+// make makes a probe and notes how it ended; false: our own stop cut it off, so
+// it says nothing.
+func (p *Prober) make(ctx context.Context, pool *Pool, e *ledger.Probe) bool {
 	began := time.Now()
 	meta := &wire.Meta{ID: "probe-" + strconv.FormatInt(e.Claimed, 36), Tenant: "sluice", Endpoint: wire.ChatCompletions, Route: pool.Model,
 		SubmittedAt: began.UnixNano(), Deadline: began.Add(pool.Timeout).UnixNano(), MaxTokens: answerTokens}
 	body, err := json.Marshal(map[string]any{"model": pool.Model, "max_tokens": answerTokens,
 		"messages": []map[string]string{{"role": "user", "content": "ping"}}})
 	if err != nil { // cannot happen
-		return
+		return false
 	}
 	out := pool.Endpoint.Do(ctx, &engine.Call{Meta: meta, Body: body, Model: pool.Model, Attempt: 1})
+	if ctx.Err() != nil {
+		return false
+	}
 	e.Probes++
 	e.At, e.Model, e.Status, e.Error, e.HTTP = time.Now().UnixNano(), pool.Model, out.Status, "", out.HTTP
 	e.LatencyMS = out.Latency.Milliseconds()
@@ -121,12 +124,13 @@ func (p *Prober) make(ctx context.Context, pool *Pool, e *ledger.Probe) {
 	}
 	if e.Status == wire.Succeeded || wellAnyway(e.Error) {
 		e.Failing = 0
-		return
+		return true
 	}
 	e.Failures++
 	if e.Failing++; e.Failing <= ledger.ProbeFailures {
 		p.cfg.Logger.Warn("a probe failed", "pool", pool.Name, "model", pool.Model, "error_code", e.Error, "http_status", e.HTTP, "in_a_row", e.Failing)
 	}
+	return true
 }
 
 const (
