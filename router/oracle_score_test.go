@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"math"
 	"sort"
 	"strings"
@@ -200,4 +201,26 @@ func (o *oracle) rendezvous(i int) float64 {
 	h := mix(hashString(key) ^ mix(hashString(o.in.Meta.Tenant)))
 	h = mix(h ^ mix(hashString(o.cands[i].Pool)^mix(hashString(o.cands[i].Model))))
 	return negLog2(h) * (1 / float64(o.cands[i].Weight)) // negLog2 is checked in TestNegLog2
+}
+
+// compare says how a result differs from the oracle's.
+func (o *oracle) compare(r *Result, choice int, explored bool) string {
+	var b strings.Builder
+	if r.Choice != choice || r.Explored != explored {
+		fmt.Fprintf(&b, "chose %d (explored %v), oracle %d (%v)", r.Choice, r.Explored, choice, explored)
+	}
+	full := false
+	for i, v := range r.Candidates {
+		if v.Excluded != o.reason[i] {
+			fmt.Fprintf(&b, "; candidate %d: %q, oracle %q", i, v.Excluded, o.reason[i])
+		}
+		if d := math.Abs(v.Score - o.score[i]); !(d <= 1e-7*math.Max(1, o.score[i])) {
+			fmt.Fprintf(&b, "; candidate %d: score %v, oracle %v", i, v.Score, o.score[i])
+		}
+		full = full || choice < 0 && o.reason[i] >= OffSchedule
+	}
+	if r.Full != full {
+		fmt.Fprintf(&b, "; full %v, oracle %v", r.Full, full)
+	}
+	return b.String()
 }

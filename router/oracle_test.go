@@ -2,12 +2,10 @@ package router
 
 import (
 	"flag"
-	"fmt"
 	"math"
 	"math/big"
 	"slices"
 	"sort"
-	"strings"
 	"testing"
 	"time"
 
@@ -427,25 +425,4 @@ func TestOracle(t *testing.T) {
 			t.Errorf("no case with reason %q", r)
 		}
 	}
-}
-
-func (o *oracle) compare(r *Result, choice int, explored bool) string {
-	var b strings.Builder
-	if r.Choice != choice || r.Explored != explored {
-		fmt.Fprintf(&b, "chose %d (explored %v), oracle %d (%v)", r.Choice, r.Explored, choice, explored)
-	}
-	full := false
-	for i, v := range r.Candidates {
-		if v.Excluded != o.reason[i] {
-			fmt.Fprintf(&b, "; candidate %d: %q, oracle %q", i, v.Excluded, o.reason[i])
-		}
-		if d := math.Abs(v.Score - o.score[i]); !(d <= 1e-7*math.Max(1, o.score[i])) {
-			fmt.Fprintf(&b, "; candidate %d: score %v, oracle %v", i, v.Score, o.score[i])
-		}
-		full = full || choice < 0 && o.reason[i] >= OffSchedule
-	}
-	if r.Full != full {
-		fmt.Fprintf(&b, "; full %v, oracle %v", r.Full, full)
-	}
-	return b.String()
 }
