@@ -95,7 +95,7 @@ func build(d Deps) (*cobra.Command, *globals) {
 	root.AddCommand(d.Commands...)
 	root.AddCommand(g.submitCommand(), g.batchCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
 		g.routeCommand(), g.experimentCommand(), g.rolloutCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
-	root.AddCommand(g.budgetCommand())
+	root.AddCommand(g.budgetCommand(), g.topCommand())
 	g.mark(root)
 	return root, g
 }
