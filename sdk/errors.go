@@ -106,14 +106,16 @@ func classify(err error) *Error {
 // JetStream's machine codes that a publish may be refused with.
 const (
 	apiStoreFailed    = 10077 // a limit of the stream: its backlog is full
+	apiNoStorage      = 10047 // a limit of the server
+	apiNoResources    = 10023
 	apiMessageTooLong = 10054
 	apiHeaderTooLong  = 10097
 )
 
 func classifyAPI(api *jetstream.APIError) *Error {
 	switch api.ErrorCode {
-	case apiStoreFailed:
-		return fail(wire.CodeBacklogFull, api, "the broker's queue takes no more jobs of this tenant now (%s)", api.Description)
+	case apiStoreFailed, apiNoStorage, apiNoResources:
+		return fail(wire.CodeBacklogFull, api, "the broker's queue takes no more jobs now (%s): try again when some have run", api.Description)
 	case apiMessageTooLong, apiHeaderTooLong:
 		return fail(wire.CodeTooLarge, api, "the job is larger than the broker's queue takes")
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	DataDir    string        // JetStream's folder is <DataDir>/nats; required
 	Listen     string        // host:port for clients; empty: in process only
 	Sync       time.Duration // between fsyncs of the streams; 0: every write
+	MaxStore   int64         // bytes of all streams; 0: what they have, and three quarters of what is free
 	ServerName string        // default "sluice"
 	Tenants    []Tenant      // empty: open, any tenant name
 	Subjects   wire.Subjects
@@ -135,6 +136,11 @@ func options(cfg Config) (*server.Options, error) {
 	if o.ServerName == "" {
 		o.ServerName = "sluice"
 	}
+	// The server's own default is of what is free alone: a folder that fills
+	// more than that would be full at the next start.
+	if o.JetStreamMaxStore = cfg.MaxStore; o.JetStreamMaxStore == 0 {
+		o.JetStreamMaxStore = room(cfg.DataDir, o.StoreDir)
+	}
 	if cfg.Sync == 0 {
 		o.SyncInterval = 2 * time.Minute
 	}
@@ -177,6 +183,9 @@ func (s *Server) Addr() string {
 	}
 	return ""
 }
+
+// MaxStore is how many bytes all streams together may have.
+func (s *Server) MaxStore() int64 { return s.srv.JetStreamConfig().MaxStore }
 
 // Stop shuts the server down in good order and waits for it.
 func (s *Server) Stop() {

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,10 @@ type Config struct {
 	Replicas  int           // of every stream; default 1
 	ChunksAge time.Duration // how long chunks can be read; default 1 h
 	ChunksMax int64         // bytes of chunks kept; default 2 GiB
+	JobsMax   int64         // bytes of queued jobs, beyond which submissions are refused; 0: no bound
 	// CapturesAge is how long captures of decisions are kept; default 24 h.
 	CapturesAge time.Duration
+	CapturesMax int64 // bytes of them; default 256 MiB
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -42,7 +45,7 @@ func streams(c Config) []jetstream.StreamConfig {
 	}
 	chunks := c.ChunksMax
 	if chunks == 0 {
-		chunks = 2 << 30
+		chunks = defaultChunks
 	}
 	captures := c.CapturesAge
 	if captures == 0 {
@@ -56,7 +59,7 @@ func streams(c Config) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{Name: s.Stream(wire.StreamJobs), Subjects: jobs,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
-			AllowAtomicPublish: true, Duplicates: duplicates},
+			AllowAtomicPublish: true, Duplicates: duplicates, MaxBytes: c.JobsMax},
 		{Name: s.Stream(wire.StreamSched), Subjects: []string{s.Requeue("*", "*"), s.Sched("*", "*"), s.Cron("*", "*")},
 			Retention: jetstream.WorkQueuePolicy, AllowDirect: true, AllowMsgSchedules: true, AllowMsgTTL: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamWork), Subjects: []string{s.WorkAll()},
@@ -70,13 +73,26 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
-			MaxAge: captures, MaxBytes: capturesMax, Duplicates: duplicates},
+			MaxAge: captures, MaxBytes: cmp.Or(c.CapturesMax, capturesMax), Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
 }
 
 // capturesMax is the most bytes of captures that are kept.
 const capturesMax = 256 << 20
+
+const defaultChunks = 2 << 30
+
+// Share divides a store among the streams that have a bound. Jobs get half of
+// what the others leave, so that there is room to work off what was accepted
+// when no more is.
+func (c Config) Share(store int64) Config {
+	if store > 0 {
+		c.ChunksMax, c.CapturesMax = min(defaultChunks, store/8), min(capturesMax, store/8)
+		c.JobsMax = (store - c.ChunksMax - c.CapturesMax) / 2
+	}
+	return c
+}
 
 // maxConsumers of each stream: pools and active batches on the work queues,
 // readers on the others.

@@ -52,6 +52,7 @@ type pool struct {
 
 // setup describes a rig. Its zero value has everything a job needs but pools.
 type setup struct {
+	store    int64 // bytes of all streams; 0: no bound
 	dir      string
 	strategy string // default least_connections
 	pools    []pool
@@ -122,7 +123,7 @@ func start(t *testing.T, s setup) *rig {
 	r := &rig{t: t, setup: s, heard: make(chan struct{}),
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))}
 	var err error
-	if r.srv, err = natsd.Start(natsd.Config{DataDir: s.dir, Sync: time.Second, Tenants: s.tenants}); err != nil {
+	if r.srv, err = natsd.Start(natsd.Config{DataDir: s.dir, Sync: time.Second, Tenants: s.tenants, MaxStore: s.store}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.stop)
@@ -133,7 +134,7 @@ func start(t *testing.T, s setup) *rig {
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
 	}
-	if err := topology.Ensure(t.Context(), r.js, topology.Config{Subjects: r.subj}); err != nil {
+	if err := topology.Ensure(t.Context(), r.js, topology.Config{Subjects: r.subj}.Share(s.store)); err != nil {
 		t.Fatal(err)
 	}
 	r.led = ledger.New(r.js, r.subj)

@@ -140,7 +140,7 @@ func (a *App) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := topology.Ensure(ctx, js, topology.Config{Subjects: a.subjects, Replicas: a.cfg.NATS.Replicas, CapturesAge: a.cfg.Records.Retention}); err != nil {
+	if err := topology.Ensure(ctx, js, a.topology()); err != nil {
 		return fmt.Errorf("set up the streams: %w", err)
 	}
 	if a.embedded() {
@@ -355,7 +355,7 @@ func (a *App) startNATS() error {
 	if !a.embedded() {
 		return nil
 	}
-	c := natsd.Config{DataDir: a.cfg.DataDir, Listen: a.cfg.NATS.Embedded.Listen, Sync: time.Duration(a.cfg.NATS.Embedded.Sync),
+	c := natsd.Config{DataDir: a.cfg.DataDir, Listen: a.cfg.NATS.Embedded.Listen, Sync: time.Duration(a.cfg.NATS.Embedded.Sync), MaxStore: a.cfg.NATS.Embedded.MaxStore,
 		Subjects: a.subjects, Logger: a.log}
 	c.Tenants = natsTenants(a.cfg)
 	var err error

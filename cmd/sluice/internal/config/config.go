@@ -47,6 +47,10 @@ type NATS struct {
 type EmbeddedNATS struct {
 	Listen string `yaml:"listen"` // host:port for clients; port 0: a free one; default 127.0.0.1:4222
 	Sync   Sync   `yaml:"sync"`   // how often the file store syncs: a duration or "always"; default 1s
+	// MaxStore bounds the bytes of all streams: 256 MiB or more; half of it may
+	// be queued jobs. Default 0: what the streams have, and three quarters of
+	// what is free on the disk.
+	MaxStore int64 `yaml:"max_store,omitempty"`
 }
 
 // ClickHouse says which ClickHouse to use: an external one, or the embedded

@@ -190,7 +190,7 @@ func TestPrecedence(t *testing.T) {
 func TestEveryKeyByVariable(t *testing.T) {
 	values := map[string]string{
 		"subject_prefix": "my.sluice", "nats.url": "nats://u:p@10.0.0.1:4222", "nats.embedded.listen": "127.0.0.1:0",
-		"nats.embedded.sync": "always", "clickhouse.dsn": "clickhouse://default:x@ch:9000/sluice",
+		"nats.embedded.sync": "always", "nats.embedded.max_store": "1073741824", "clickhouse.dsn": "clickhouse://default:x@ch:9000/sluice",
 		"clickhouse.embedded.enabled": "false", "clickhouse.embedded.listen": "127.0.0.1:0",
 		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0", "http.admin_key": "root",
 		"http.tls.cert": "c.pem", "http.tls.key": "k.pem", "http.origins": "[\"https://a.b\"]", "http.max_body": "4096", "http.max_in_flight": "9",

@@ -255,6 +255,9 @@ func (v *validator) bounds() {
 	v.duration("workers.drain", w.Drain, time.Millisecond, day)
 	v.duration("analytics.flush_interval", v.c.Analytics.FlushInterval, time.Millisecond, time.Hour)
 	v.duration("records.retention", v.c.Records.Retention, time.Second, 366*day)
+	if n := v.c.NATS.Embedded.MaxStore; n != 0 {
+		v.number("nats.embedded.max_store", n, 256<<20, 1<<60)
+	}
 	if s := v.c.NATS.Embedded.Sync.Every(); s != 0 {
 		v.duration("nats.embedded.sync", s, time.Millisecond, time.Hour)
 	}
