@@ -13,9 +13,12 @@
 // folded everything in it (expected last sequence). So holds are taken one
 // message after the other, each by a router that knew all before it, and one
 // message takes any number of holds in any number of budgets, all or none.
-// A whole batch of jobs costs one round trip of some 50 µs; routers that
-// collide fold the other's message, plan again and try again, and one of them
-// always gets on.
+// A whole batch of jobs costs one round trip; routers that collide fold the
+// other's message, plan again and try again, and one of them always gets on.
+// On two busy cores one router takes 200,000 holds a second in batches of 256
+// and 7,000 one by one, four that collide all the time 18,000 and 1,700
+// (BenchmarkHold). A decision that no budget binds pays 0.2 µs where there are
+// budgets (BenchmarkJudge), and a nil check where there are none.
 //
 // Nothing is ever given back: a hold names an attempt, and ends when the
 // ledger says that the attempt, or its job, has ended, which is what settles

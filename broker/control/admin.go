@@ -166,7 +166,7 @@ func (s *Service) health(ctx context.Context, _ adminRequest) (any, error) {
 		Replicas int    `json:"replicas"`
 	}
 	streams := []stream{}
-	for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork, wire.StreamLedger, wire.StreamChunks, wire.StreamDead} {
+	for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork, wire.StreamLedger, wire.StreamChunks, wire.StreamDead, wire.StreamHolds} {
 		st, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(kind))
 		if err != nil {
 			return nil, err

@@ -288,3 +288,46 @@ func TestHoldsOfCopies(t *testing.T) {
 		r.empty()
 	})
 }
+
+// TestBudgetUnderKills: routers are killed and replaced while four of them
+// spend two budgets; providers fail, so attempts are repeated. Neither budget
+// is exceeded, every job ends, nothing stays held, and all routers, new ones
+// too, agree on what was spent.
+func TestBudgetUnderKills(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		till := newTill(t, 3*worstCost+150*trueCost)
+		answer := till.script.reply
+		till.script.reply = func(n int, body string) reply {
+			if n%7 == 0 {
+				return reply{status: 500, delay: 30 * time.Millisecond}
+			}
+			return answer(n, body)
+		}
+		r := start(t, setup{dir: dir, bare: true, attempts: 20, pools: []pool{{name: "a", concurrency: 8, provider: &till.script}, {name: "b", concurrency: 8, provider: &till.script}}})
+		defs := []account.Definition{{Scope: "tenant:acme", LimitUSD: dollars(till.limit), Window: "total"},
+			{Scope: "route:chat", LimitTokens: whole(10*(len(shortChat)+3) + 300*13), Window: "total"}}
+		var routers []*proc
+		for i := range 4 {
+			routers = append(routers, r.payer(fmt.Sprint("r", i), defs...))
+		}
+		r.worker("w1")
+		time.Sleep(time.Second)
+		ids := r.flood(wire.Standard, 150, shortChat)
+		for i := range 6 {
+			time.Sleep(200 * time.Millisecond)
+			routers[i%4].gate.kill()
+			routers[i%4] = r.payer(fmt.Sprint("heir", i), defs...)
+		}
+		r.allSucceed(ids)
+		time.Sleep(70 * time.Second)
+		spent := int64(0)
+		for _, id := range ids {
+			spent += int64(r.result(id).Entry.Progress.Spent)
+		}
+		if spent != int64(150*trueCost) {
+			t.Errorf("%d spent by the records", spent)
+		}
+		r.settledTo(spent, defs[0])
+		r.empty()
+	})
+}
