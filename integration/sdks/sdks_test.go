@@ -29,9 +29,9 @@ const (
 // cases are what every program for a provider's SDK must show.
 var cases = map[string][]string{
 	"openai": {"models", "chat", "chat_stream", "tools", "tools_stream", "json_schema", "embeddings", "completions", "responses", "responses_stream",
-		"responses_tools", "background", "background_cancel", "background_resume", "error_401", "error_404", "error_400", "error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency"},
+		"responses_tools", "background", "background_cancel", "background_resume", "error_401", "error_404", "error_400", "error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency", "files", "batches"},
 	"anthropic": {"models", "messages", "messages_stream", "tools", "tools_stream", "json_schema", "error_401", "error_404", "error_400",
-		"error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency"},
+		"error_429", "error_5xx", "error_in_stream", "timeout", "retries", "idempotency", "message_batches"},
 }
 
 // schema is what tools and answers in JSON follow.

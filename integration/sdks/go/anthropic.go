@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func anthropicTests() []test {
 		{"tools_stream", safely(s.toolsStream)}, {"json_schema", safely(s.jsonSchema)}, {"error_401", safely(s.error401)},
 		{"error_404", safely(s.error404)}, {"error_400", safely(s.error400)}, {"error_429", safely(s.error429)}, {"error_5xx", safely(s.error5xx)},
 		{"error_in_stream", safely(s.errorInStream)}, {"timeout", safely(s.timeout)}, {"retries", safely(s.retries)},
-		{"idempotency", safely(s.idempotency)},
+		{"idempotency", safely(s.idempotency)}, {"message_batches", safely(s.messageBatches)},
 	}
 }
 
@@ -197,5 +198,41 @@ func (s *anthropicSuite) idempotency() error {
 	p.Temperature = anthropic.Float(0.5)
 	_, err := s.client.Messages.New(s.ctx, p, key)
 	w.refused(err, 409, `"type":"error"`)
+	return w.err()
+}
+
+func (s *anthropicSuite) batch(models ...string) *anthropic.MessageBatch {
+	var p anthropic.MessageBatchNewParams
+	for i, model := range models {
+		m := message(model)
+		p.Requests = append(p.Requests, anthropic.MessageBatchNewParamsRequest{CustomID: fmt.Sprintf("c%d", i),
+			Params: anthropic.MessageBatchNewParamsRequestParams{Model: m.Model, MaxTokens: m.MaxTokens, Messages: m.Messages}})
+	}
+	return must(s.client.Messages.Batches.New(s.ctx, p))
+}
+
+func (s *anthropicSuite) ended(b *anthropic.MessageBatch) *anthropic.MessageBatch {
+	for b.ProcessingStatus != "ended" {
+		time.Sleep(50 * time.Millisecond)
+		b = must(s.client.Messages.Batches.Get(s.ctx, b.ID, anthropic.MessageBatchGetParams{}))
+	}
+	return b
+}
+
+func (s *anthropicSuite) messageBatches() error {
+	var w want
+	b := s.ended(s.batch("chat", "chat", "nothing"))
+	w.that(b.RequestCounts.Succeeded == 2 && b.RequestCounts.Errored == 1, "%s", b.RawJSON())
+	kinds := map[string]string{}
+	results := s.client.Messages.Batches.ResultsStreaming(s.ctx, b.ID, anthropic.MessageBatchResultsParams{})
+	for results.Next() {
+		kinds[results.Current().CustomID] = results.Current().Result.Type
+	}
+	w.that(results.Err() == nil && kinds["c0"] == "succeeded" && kinds["c2"] == "errored" && len(kinds) == 3, "%v, %v", kinds, results.Err())
+	stopped := s.ended(must(s.client.Messages.Batches.Cancel(s.ctx, s.batch("slow").ID, anthropic.MessageBatchCancelParams{})))
+	w.that(stopped.RequestCounts.Canceled == 1, "%s", stopped.RawJSON())
+	must(s.client.Messages.Batches.Delete(s.ctx, b.ID, anthropic.MessageBatchDeleteParams{}))
+	_, err := s.client.Messages.Batches.Get(s.ctx, b.ID, anthropic.MessageBatchGetParams{})
+	w.that(err != nil, "a deleted batch is there")
 	return w.err()
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/openai/openai-go/v3"
@@ -29,7 +32,7 @@ func openaiTests() []test {
 		{"background_resume", safely(s.backgroundResume)}, {"error_401", safely(s.error401)}, {"error_404", safely(s.error404)},
 		{"error_400", safely(s.error400)}, {"error_429", safely(s.error429)}, {"error_5xx", safely(s.error5xx)},
 		{"error_in_stream", safely(s.errorInStream)}, {"timeout", safely(s.timeout)}, {"retries", safely(s.retries)},
-		{"idempotency", safely(s.idempotency)},
+		{"idempotency", safely(s.idempotency)}, {"files", safely(s.files)}, {"batches", safely(s.batches)},
 	}
 }
 
@@ -341,5 +344,68 @@ func (s *openaiSuite) idempotency() error {
 	p.Temperature = param.NewOpt(0.5)
 	_, err := s.client.Chat.Completions.New(s.ctx, p, key)
 	w.fails(err, 409, "id_conflict")
+	return w.err()
+}
+
+func (s *openaiSuite) upload(content string, purpose openai.FilePurpose) *openai.FileObject {
+	return must(s.client.Files.New(s.ctx, openai.FileNewParams{File: openai.File(strings.NewReader(content), "in.jsonl", "application/jsonl"), Purpose: purpose}))
+}
+
+func (s *openaiSuite) content(id string) string {
+	res := must(s.client.Files.Content(s.ctx, id))
+	defer func() { _ = res.Body.Close() }()
+	return string(must(io.ReadAll(res.Body)))
+}
+
+func (s *openaiSuite) files() error {
+	var w want
+	f := s.upload("{}\n", openai.FilePurposeBatch)
+	w.that(f.Bytes == 3 && f.Filename == "in.jsonl" && f.ExpiresAt > f.CreatedAt, "%s", f.RawJSON())
+	w.that(s.content(f.ID) == "{}\n", "its content is another")
+	s.upload("x", openai.FilePurposeUserData)
+	found := false
+	for pages := s.client.Files.ListAutoPaging(s.ctx, openai.FileListParams{Purpose: openai.String("batch"), Limit: openai.Int(1)}); pages.Next(); {
+		found = found || pages.Current().ID == f.ID
+	}
+	w.that(found, "it is not listed")
+	w.that(must(s.client.Files.Delete(s.ctx, f.ID)).Deleted, "it is not deleted")
+	_, err := s.client.Files.Get(s.ctx, f.ID)
+	w.fails(err, 404, "file_not_found")
+	return w.err()
+}
+
+func (s *openaiSuite) batch(model string, n int) *openai.Batch {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"custom_id":"c%d","method":"POST","url":"/v1/chat/completions","body":{"model":%q,"messages":[{"role":"user","content":"hi"}]}}`+"\n", i, model)
+	}
+	return must(s.client.Batches.New(s.ctx, openai.BatchNewParams{InputFileID: s.upload(b.String(), openai.FilePurposeBatch).ID,
+		Endpoint: openai.BatchNewParamsEndpointV1ChatCompletions, CompletionWindow: openai.BatchNewParamsCompletionWindow24h}))
+}
+
+func (s *openaiSuite) ended(b *openai.Batch) *openai.Batch {
+	for b.Status != "completed" && b.Status != "failed" && b.Status != "expired" && b.Status != "cancelled" {
+		time.Sleep(50 * time.Millisecond)
+		b = must(s.client.Batches.Get(s.ctx, b.ID))
+	}
+	return b
+}
+
+func (s *openaiSuite) batches() error {
+	var w want
+	b := s.ended(s.batch("chat", 30))
+	w.that(b.Status == "completed" && b.RequestCounts.Total == 30 && b.RequestCounts.Completed == 30, "%s", b.RawJSON())
+	w.that(strings.Count(s.content(b.OutputFileID), `"status_code":200`) == 30, "the results are others")
+	failed := s.ended(s.batch("nothing", 2))
+	w.that(failed.Status == "failed" && len(failed.Errors.Data) == 2 && failed.Errors.Data[1].Line == 2, "%s", failed.RawJSON())
+	stopped := s.ended(must(s.client.Batches.Cancel(s.ctx, s.batch("slow", 3).ID)))
+	w.that(stopped.Status == "cancelled", "%s", stopped.RawJSON())
+	ids := map[string]bool{}
+	for pages := s.client.Batches.ListAutoPaging(s.ctx, openai.BatchListParams{Limit: openai.Int(2)}); pages.Next(); {
+		ids[pages.Current().ID] = true
+	}
+	w.that(ids[b.ID] && ids[failed.ID] && ids[stopped.ID], "listed are %v", ids)
+	_, err := s.client.Batches.Get(s.ctx, "batch_no")
+	w.fails(err, 404, "batch_not_found")
 	return w.err()
 }

@@ -90,4 +90,25 @@ main({
     assert.deepEqual(first.data, second.data);
     await raises(Anthropic.ConflictError, () => create({temperature: 0.5}), {status: 409});
   },
+  async message_batches() {
+    const {batches} = client.messages;
+    const ended = async (b) => {
+      for (; b.processing_status !== "ended"; b = await batches.retrieve(b.id)) await new Promise((done) => setTimeout(done, 50));
+      return b;
+    };
+    const requests = Array.from({length: 20}, (_, i) => ({custom_id: `c${i}`, params: ask}));
+    const b = await ended(await batches.create({requests: [...requests, {custom_id: "bad", params: {...ask, model: "nothing"}}]}));
+    assert.deepEqual([b.request_counts.succeeded, b.request_counts.errored], [20, 1]);
+    const results = {};
+    for await (const r of await batches.results(b.id)) results[r.custom_id] = r.result;
+    assert.ok(results.c7.message.content[0].text);
+    assert.equal(results.bad.error.error.type, "not_found_error");
+    const stopped = await ended(await batches.cancel((await batches.create({requests: [{custom_id: "a", params: {...ask, model: "slow"}}]})).id));
+    assert.equal(stopped.request_counts.canceled, 1);
+    const ids = [];
+    for await (const x of batches.list({limit: 1})) ids.push(x.id);
+    assert.ok(ids.includes(b.id) && ids.includes(stopped.id));
+    assert.equal((await batches.delete(b.id)).type, "message_batch_deleted");
+    await raises(Anthropic.NotFoundError, () => batches.retrieve(b.id));
+  },
 });

@@ -166,4 +166,38 @@ main({
     assert.deepEqual(first.data, second.data);
     await raises(OpenAI.ConflictError, () => create({temperature: 0.5}), {code: "id_conflict"});
   },
+  async files() {
+    const file = await OpenAI.toFile(Buffer.from("{}\n"), "in ü.jsonl");
+    const f = await client.files.create({file, purpose: "batch", expires_after: {anchor: "created_at", seconds: 3600}});
+    assert.deepEqual([f.object, f.bytes, f.filename, f.purpose, f.expires_at - f.created_at], ["file", 3, "in ü.jsonl", "batch", 3600]);
+    assert.equal(await (await client.files.content(f.id)).text(), "{}\n");
+    await client.files.create({file: await OpenAI.toFile(Buffer.from("x"), "x"), purpose: "user_data"});
+    assert.ok((await drain(client.files.list({purpose: "batch", limit: 1}))).some((x) => x.id === f.id)); // page by page
+    assert.ok((await client.files.delete(f.id)).deleted);
+    await raises(OpenAI.NotFoundError, () => client.files.retrieve(f.id), {code: "file_not_found"});
+  },
+  async batches() {
+    const start = async (model, n) => {
+      const line = (i) => JSON.stringify({custom_id: `c${i}`, method: "POST", url: "/v1/chat/completions", body: {model, messages}}) + "\n";
+      const file = await OpenAI.toFile(Buffer.from(Array.from({length: n}, (_, i) => line(i)).join("")), "in.jsonl");
+      const f = await client.files.create({file, purpose: "batch"});
+      return client.batches.create({input_file_id: f.id, endpoint: "/v1/chat/completions", completion_window: "24h"});
+    };
+    const ended = async (b) => {
+      for (; !["completed", "failed", "expired", "cancelled"].includes(b.status); b = await client.batches.retrieve(b.id)) await sleep(50);
+      return b;
+    };
+    const b = await ended(await start("chat", 30));
+    assert.deepEqual(b.request_counts, {total: 30, completed: 30, failed: 0});
+    const lines = (await (await client.files.content(b.output_file_id)).text()).trim().split("\n").map((l) => JSON.parse(l));
+    assert.equal(new Set(lines.map((l) => l.custom_id)).size, 30);
+    assert.ok(lines.every((l) => l.error === null && l.response.status_code === 200));
+    const failed = await ended(await start("nothing", 2));
+    assert.deepEqual(failed.errors.data.map((e) => e.line), [1, 2]);
+    const stopped = await ended(await client.batches.cancel((await start("slow", 3)).id));
+    assert.equal(stopped.status, "cancelled");
+    const ids = (await drain(client.batches.list({limit: 2}))).map((x) => x.id);
+    for (const x of [b, failed, stopped]) assert.ok(ids.includes(x.id));
+    await raises(OpenAI.NotFoundError, () => client.batches.retrieve("batch_no"));
+  },
 });

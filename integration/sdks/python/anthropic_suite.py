@@ -1,5 +1,7 @@
 """The official Anthropic SDK for Python, unmodified, against Sluice."""
 
+import time
+
 import anthropic
 from pydantic import BaseModel
 
@@ -135,6 +137,28 @@ def idempotency():
     first, second = (create(**ASK, extra_headers=key) for _ in range(2))
     assert first.headers["request-id"] == second.headers["request-id"] and first.text() == second.text()
     raises(anthropic.ConflictError, lambda: create(**ASK, stop_sequences=["x"], extra_headers=key), status_code=409)
+
+
+@case
+def message_batches():
+    batches = client.messages.batches
+    b = batches.create(requests=[{"custom_id": f"c{i}", "params": ASK} for i in range(20)] + [{"custom_id": "bad", "params": {**ASK, "model": "nothing"}}])
+    assert b.type == "message_batch" and b.request_counts.processing == 21, b
+    while b.processing_status != "ended":
+        time.sleep(0.05)
+        b = batches.retrieve(b.id)
+    assert (b.request_counts.succeeded, b.request_counts.errored) == (20, 1), b
+    results = {r.custom_id: r.result for r in batches.results(b.id)}
+    assert len(results) == 21 and results["c7"].message.content[0].text and results["bad"].error.error.type == "not_found_error", results
+    stopped = batches.cancel(batches.create(requests=[{"custom_id": "a", "params": {**ASK, "model": "slow"}}]).id)
+    while stopped.processing_status != "ended":
+        time.sleep(0.05)
+        stopped = batches.retrieve(stopped.id)
+    assert stopped.request_counts.canceled == 1, stopped
+    assert {b.id, stopped.id} <= {x.id for x in batches.list(limit=1)}  # page by page
+    assert batches.delete(b.id).type == "message_batch_deleted"
+    raises(anthropic.NotFoundError, lambda: batches.retrieve(b.id))
+    raises(anthropic.BadRequestError, lambda: batches.create(requests=[]))
 
 
 main()

@@ -241,4 +241,48 @@ def idempotency():
     raises(openai.ConflictError, lambda: create(model="chat", messages=USER, temperature=0.5, extra_headers=key), code="id_conflict")
 
 
+@case
+def files():
+    f = client.files.create(file=("in ü.jsonl", b"{}\n"), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600})
+    assert (f.object, f.bytes, f.filename, f.purpose, f.expires_at - f.created_at) == ("file", 3, "in ü.jsonl", "batch", 3600), f
+    assert client.files.retrieve(f.id) == f and client.files.content(f.id).read() == b"{}\n"
+    client.files.create(file=b"x", purpose="user_data")
+    assert f.id in [x.id for x in client.files.list(purpose="batch", limit=1)]  # page by page
+    assert client.files.delete(f.id).deleted
+    raises(openai.NotFoundError, lambda: client.files.retrieve(f.id), code="file_not_found")
+    raises(openai.BadRequestError, lambda: client.files.create(file=b"x", purpose="nothing"), param="purpose")
+
+
+def batch(model, n, **more):
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": {"model": model, "messages": USER}}
+    content = "".join(json.dumps({"custom_id": f"c{i}", **line}) + "\n" for i in range(n)).encode()
+    f = client.files.create(file=("in.jsonl", content), purpose="batch")
+    return client.batches.create(input_file_id=f.id, endpoint="/v1/chat/completions", completion_window="24h", **more)
+
+
+def ended(b):
+    while b.status not in ("completed", "failed", "expired", "cancelled"):
+        time.sleep(0.05)
+        b = client.batches.retrieve(b.id)
+    return b
+
+
+@case
+def batches():
+    b = ended(batch("chat", 30, metadata={"a": "b"}))
+    counts = b.request_counts
+    assert (b.status, counts.total, counts.completed, counts.failed, b.metadata, b.model) == ("completed", 30, 30, 0, {"a": "b"}, "chat"), b
+    lines = [json.loads(l) for l in client.files.content(b.output_file_id).text.splitlines()]
+    assert sorted(l["custom_id"] for l in lines) == sorted(f"c{i}" for i in range(30))
+    assert all(l["error"] is None and l["response"]["status_code"] == 200 for l in lines)
+    assert sum(l["response"]["body"]["usage"]["total_tokens"] for l in lines) == b.usage.total_tokens
+    failed = ended(batch("nothing", 2))
+    assert failed.status == "failed" and [e.line for e in failed.errors.data] == [1, 2], failed
+    stopped = ended(client.batches.cancel(batch("slow", 3).id))
+    assert stopped.status == "cancelled" and stopped.cancelled_at, stopped
+    assert {b.id, failed.id, stopped.id} <= {x.id for x in client.batches.list(limit=2)}
+    raises(openai.NotFoundError, lambda: client.batches.retrieve("batch_no"))
+    raises(openai.ConflictError, lambda: client.batches.cancel(b.id))
+
+
 main()
