@@ -178,7 +178,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 	if c.key != "" {
 		r.Header.Set("Authorization", "Bearer "+c.key)
 	}
-	if c.tenant != "" {
+	if c.tenant != "" && c.key == "" { // a key says whose it is
 		r.Header.Set("Sluice-Tenant", c.tenant)
 	}
 	resp, err := c.http.Do(r)
