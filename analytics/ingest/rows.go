@@ -21,7 +21,7 @@ func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
 	if rec.EndsAttempt() {
 		a = &store.Attempt{Seq: m.Seq, TS: m.At, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
 	}
-	if rec.Status.Terminal() {
+	if rec.Status.Terminal() && rec.Entry.Meta.Shadow == "" {
 		j = jobRow(m, &rec)
 	}
 	return a, j, nil

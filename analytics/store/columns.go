@@ -24,7 +24,7 @@ var attemptColumns = []column[Attempt]{
 	{"provider", typeWord, each(func(r *Attempt) string { return r.Attempt.Provider })},
 	{"model", typeWord, each(func(r *Attempt) string { return r.Attempt.Model })},
 	{"region", typeWord, each(func(r *Attempt) string { return r.Attempt.Region })},
-	{"status", typeWord, each(func(r *Attempt) string { return string(r.Attempt.Status) })},
+	{"status", typeWord, each(attemptStatus)},
 	{"error_code", typeWord, each(func(r *Attempt) string { return string(r.Attempt.ErrorCode) })},
 	{"http_status", "UInt16", all(func(r *Attempt) uint16 { return u16(r.Attempt.HTTP) })},
 	{"input_tokens", "UInt64", all(func(r *Attempt) uint64 { return u64(r.Attempt.Usage.Input) })},
@@ -48,6 +48,7 @@ var attemptColumns = []column[Attempt]{
 	{"fallback", "UInt16", all(func(r *Attempt) uint16 { return u16(decision(r).Fallback) })},
 	{"max_attempts", "UInt16", all(func(r *Attempt) uint16 { return u16(r.Attempt.MaxAttempts) })},
 	{"max_output_tokens", "UInt64", all(func(r *Attempt) uint64 { return u64(r.Attempt.MaxTokens) })},
+	{"shadow", typeWord, each(func(r *Attempt) string { return r.Job.Shadow })},
 	{"decision_sequence", "UInt64", all(func(r *Attempt) uint64 { return decision(r).Sequence })},
 	{"candidates.pool", typeWords, candidates(func(c *wire.Candidate) string { return c.Pool })},
 	{"candidates.model", typeWords, candidates(func(c *wire.Candidate) string { return c.Model })},
@@ -75,6 +76,17 @@ var jobColumns = []column[Job]{
 	{"batch_id", typeWord, each(func(r *Job) string { return r.Job.Batch })},
 	{"labels", typeLabels, each(func(r *Job) map[string]string { return r.Job.Labels })},
 }
+
+// attemptStatus is the status, and that of a shadow whose answer nobody was
+// given: what it cost is waste, and counts for no job.
+func attemptStatus(r *Attempt) string {
+	if r.Job.Shadow != "" && r.Attempt.Status == wire.Succeeded {
+		return statusShadow
+	}
+	return string(r.Attempt.Status)
+}
+
+const statusShadow = "shadow"
 
 func priceVersion(r *Attempt) string {
 	if r.Attempt.Price == nil {

@@ -38,8 +38,8 @@ type CostRow struct {
 	Spend    wire.NanoUSD // sum of the known costs
 	Attempts uint64
 	Unknown  uint64 // attempts whose cost is not known: not in Spend
-	// Succeeded, Failed (neither succeeded nor cancelled) and the rest, the
-	// cancelled, make up Attempts. Wasted is what all but the succeeded cost.
+	// Succeeded, Failed (neither succeeded nor cancelled nor a shadow's success)
+	// and the rest make up Attempts. Wasted is what all but the succeeded cost.
 	Succeeded, Failed uint64
 	Wasted            wire.NanoUSD
 	Jobs              uint64 // distinct jobs; 0 unless read from rows
@@ -79,7 +79,7 @@ const (
 	sum(input_tokens) AS t1, sum(cache_read_tokens) AS t2, sum(cache_write_tokens) AS t3,
 	sum(output_tokens) AS t4, sum(reasoning_tokens) AS t5`
 	outerSums = `toUInt64(sum(n)) AS attempts, toInt64(sum(known)), toInt64(ifNull(sum(spend), 0)) AS spent,
-	toUInt64(sumIf(n, st = 'succeeded')), toUInt64(sumIf(n, st NOT IN ('succeeded', 'cancelled'))),
+	toUInt64(sumIf(n, st = 'succeeded')), toUInt64(sumIf(n, st NOT IN ('succeeded', 'cancelled', 'shadow'))),
 	toInt64(ifNull(sumIf(spend, st != 'succeeded'), 0)),
 	toInt64(sum(t1)), toInt64(sum(t2)), toInt64(sum(t3)), toInt64(sum(t4)), toInt64(sum(t5))`
 

@@ -16,7 +16,7 @@ const labelDimension = "label:"
 // daily; others need the rows.
 var (
 	attemptSums = []string{"tenant", "pool", "provider", "model", "route", "class", "status", "hour", "day"}
-	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant", "minute"}
+	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant", "shadow", "minute"}
 
 	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times, daily_times
 	attemptTenantTimes = []string{"tenant", "route", "day"}                                      // daily_tenant_times

@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 	got := query(t, s, "SELECT toString(tuple(* EXCEPT(labels, `candidates.score`))) FROM attempts WHERE seq = 2")[0][0].(string)
 	want := `(2,'2026-03-14 10:00:00.000200','0190f6c2-7d1a-7000000000000002',2,'` + rows[1].Job.Tenant + `','standard','/v1/chat/completions','chat',` +
 		`'least_connections','` + a.Pool + `','simulated','` + a.Model + `','eu','interrupted','interrupted',65535,0,1099511627776,3,4,5,'provider',NULL,'',` +
-		fmt.Sprint(a.QueueMS) + `,` + fmt.Sprint(a.TTFTMS) + `,4294967295,'','','','',[],[],0,0,0,0,[],[],[],[],[])`
+		fmt.Sprint(a.QueueMS) + `,` + fmt.Sprint(a.TTFTMS) + `,4294967295,'','','','',[],[],0,0,0,'',0,[],[],[],[],[])`
 	if got != want {
 		t.Errorf("row 2:\n got %s\nwant %s", got, want)
 	}

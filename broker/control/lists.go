@@ -47,7 +47,7 @@ func (s *Service) newest(ctx context.Context, stream, subject string, from uint6
 	var order []*ledger.Stored
 	_, err := s.scan(ctx, stream, subject, from, func(m peek.Message) *wire.Meta {
 		rec, err := wire.DecodeRecord(m.Header, nil)
-		if err != nil {
+		if err != nil || rec.Entry.Meta.Shadow != "" {
 			return nil
 		}
 		st := &ledger.Stored{Record: rec, Seq: m.Seq, At: m.At}

@@ -227,6 +227,7 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 		q.blocked, q.full = true, true
 		return false
 	}
+	l.mirror(ctx, it, now)
 	l.leaves(q, c.Pool, now)
 	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}
 	return true

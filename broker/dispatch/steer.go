@@ -1,9 +1,11 @@
 package dispatch
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluicehq/sluice/broker/steer"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // SetPlan replaces how jobs are steered, also of those that wait in memory.
@@ -28,6 +30,22 @@ func (d *Dispatcher) nudge() {
 func (d *Dispatcher) steer(it *item, now time.Time) {
 	m := &it.asg.Meta
 	it.course = d.plan.Load().Steer(d.table.Load(), m, (*d.tiers.Load())[m.Tenant], it.asg.Progress.Attempts+1, now)
+}
+
+// mirror queues a copy of a job whose first attempt has begun, if the plan wants
+// one. The copy is a job of its own, but for its records: see wire.Meta.Shadow.
+// Whatever becomes of it, the job itself has nothing to do with it.
+func (l *loop) mirror(ctx context.Context, it *item, now time.Time) {
+	m := l.plan.Mirror(&it.asg.Meta, &it.asg.Progress, &it.course, now)
+	if m == nil {
+		return
+	}
+	body := it.msg.Data()
+	l.d.rare.Go(func() {
+		if err := l.d.cfg.Ledger.Requeue(ctx, &wire.Assignment{Meta: *m}, body, now, now); err != nil && ctx.Err() == nil {
+			l.d.cfg.Logger.Debug("job not mirrored", "shadow", m.Shadow, "job", m.ID, "err", err)
+		}
+	})
 }
 
 // resteer takes the course of every job in memory anew if the plan has

@@ -19,6 +19,9 @@ type Config struct {
 	// Rollouts are by route, at most one each and none where there is an
 	// experiment; they are not to be changed any more.
 	Rollouts map[string]*Rollout
+	// Shadows are by route, at most one each; they are not to be changed any
+	// more.
+	Shadows map[string]*Shadow
 }
 
 // Plan is how jobs are steered. Make one with New; it is immutable. A nil
@@ -45,6 +48,9 @@ type Course struct {
 // Steer takes a job's course and writes what rules say of class and deadline
 // into its Meta. attempt is the one to be made, from 1.
 func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, now time.Time) Course {
+	if m.Shadow != "" {
+		return p.shadowCourse(t, m)
+	}
 	if p == nil {
 		return Course{Route: m.Route, Base: m.Route}
 	}

@@ -66,10 +66,10 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 	h := rec.Encode()
 	h[wire.HeaderExpectedLast] = []string{strconv.FormatUint(expect, 10)}
 	m := &rec.Entry.Meta
-	subject := l.subjects.Records(m.Tenant, m.ID)
+	subject := l.subjects.RecordsOf(m)
 	var last error
 	for try := range appendTries {
-		seq, err := l.publish(ctx, &nats.Msg{Subject: l.subjects.Ledger(m.Tenant, m.ID), Header: h, Data: rec.Body})
+		seq, err := l.publish(ctx, &nats.Msg{Subject: l.subjects.LedgerOf(m), Header: h, Data: rec.Body})
 		if err == nil {
 			return seq, nil
 		}

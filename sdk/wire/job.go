@@ -48,7 +48,7 @@ type Meta struct {
 	Choices     int               `json:"ch,omitempty"` // answers asked for at once, 0: one
 	Needs       Needs             `json:"nd,omitempty"` // what the body asks of a model
 	AskedClass  Class             `json:"ac,omitempty"` // as submitted, where a rule has set Class; empty: Class
-	Shadow      string            `json:"sh,omitempty"` // ID of the job that this one mirrors; empty: a job of its own
+	Shadow      string            `json:"sh,omitempty"` // the shadow that this is a copy for; empty: a job of its own
 	BodyBytes   int               `json:"bb"`
 	BodyHash    uint64            `json:"bh"` // HashBody of the body: tells a repeat from a conflict
 }

@@ -59,6 +59,26 @@ func (s Subjects) Records(tenant, job string) string { return s.join("records", 
 // that was refused is never heard.
 func (s Subjects) Ledger(tenant, job string) string { return s.join("ledger", tenant, job) }
 
+// shadows stands for the tenant in the subjects of shadows' records. It is no
+// tenant's name, so no tenant can hear them (I1).
+const shadows = "shadow="
+
+// LedgerOf is where our own parts write the records of a job, or of a shadow.
+func (s Subjects) LedgerOf(m *Meta) string {
+	if m.Shadow != "" {
+		return s.Ledger(shadows, m.Tenant+"="+m.ID)
+	}
+	return s.Ledger(m.Tenant, m.ID)
+}
+
+// RecordsOf is where they are stored.
+func (s Subjects) RecordsOf(m *Meta) string {
+	if m.Shadow != "" {
+		return s.Records(shadows, m.Tenant+"="+m.ID)
+	}
+	return s.Records(m.Tenant, m.ID)
+}
+
 // Chunks is the subject of one job's streamed answer.
 func (s Subjects) Chunks(tenant, job string) string { return s.join("chunks", tenant, job) }
 

@@ -94,7 +94,10 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 	}
 	chunks := &chunker{a: a, n: at.N}
 	c := engine.Call{Meta: &a.asg.Meta, Body: a.capped(), Model: at.Model, Attempt: at.N}
-	if a.asg.Meta.Stream {
+	switch {
+	case a.asg.Meta.Stream && a.asg.Meta.Shadow != "": // streamed as the job is, for nobody
+		c.Emit = func([]byte, bool) error { return nil }
+	case a.asg.Meta.Stream:
 		c.Emit = chunks.emit
 	}
 	out := a.pool.Endpoint.Do(ctx, &c)
@@ -215,7 +218,7 @@ func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 	ctx, until := a.final, time.Now().Add(endTimeout)
 	for expect := claim; ; {
 		n := a.next(&entry, &at, out.Err, out.Verdict, out.RetryAfter, cancelled)
-		if out.Status == wire.Succeeded {
+		if out.Status == wire.Succeeded && entry.Meta.Shadow == "" {
 			n.rec.Body = out.Body
 		}
 		err := a.write(ctx, n, expect)
@@ -279,6 +282,8 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 	case at.Status == wire.Succeeded:
 		rec.Status = wire.Succeeded
 		return next{rec: rec}
+	case entry.Meta.Shadow != "":
+		return end(wire.Failed, cause) // one attempt is all that a shadow has
 	case cancelled:
 		if at.Status != wire.Interrupted {
 			at.Status, at.ErrorCode = wire.Cancelled, wire.CodeCancelled

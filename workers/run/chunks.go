@@ -87,7 +87,7 @@ func (a *attempt) streamed(ctx context.Context, n int) (chunks int64, ended bool
 
 // closeCut ends the stream of a cut attempt for its readers.
 func (a *attempt) closeCut(ctx context.Context, n int, streamed int64, cause *wire.Error) {
-	if streamed == 0 {
+	if streamed == 0 || a.asg.Meta.Shadow != "" {
 		return
 	}
 	m := chunkMsg(a.cfg.Subjects, &a.asg.Meta, n, int(streamed), cause.Body(), true)

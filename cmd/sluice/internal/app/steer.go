@@ -26,7 +26,7 @@ func buildPlan(cfg *config.Config) (*steer.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg), Experiments: experiments(cfg), Rollouts: rollouts(cfg)}), nil
+	return steer.New(steer.Config{Rules: set, Fallbacks: fallbacks(cfg), Experiments: experiments(cfg), Rollouts: rollouts(cfg), Shadows: shadows(cfg)}), nil
 }
 
 // Steering makes the table and the plan that decide about jobs.
@@ -71,6 +71,16 @@ func rollouts(cfg *config.Config) map[string]*steer.Rollout {
 	for i := range cfg.Rollouts {
 		r := &cfg.Rollouts[i]
 		out[r.Route] = &steer.Rollout{Name: r.Name, Key: r.Key, To: r.RouteOf()}
+	}
+	return out
+}
+
+// shadows are the shadows by route.
+func shadows(cfg *config.Config) map[string]*steer.Shadow {
+	out := map[string]*steer.Shadow{}
+	for i := range cfg.Shadows {
+		s := &cfg.Shadows[i]
+		out[s.Route] = &steer.Shadow{Name: s.Name, Share: s.Share, To: s.RouteOf()}
 	}
 	return out
 }

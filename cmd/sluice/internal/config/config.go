@@ -23,6 +23,7 @@ type Config struct {
 	Rules         []Rule       `yaml:"rules,omitempty"` // up to MaxRules
 	Experiments   []Experiment `yaml:"experiments,omitempty"`
 	Rollouts      []Rollout    `yaml:"rollouts,omitempty"`
+	Shadows       []Shadow     `yaml:"shadows,omitempty"`
 	Budgets       []Budget     `yaml:"budgets,omitempty"`
 	Holds         Holds        `yaml:"holds"`
 	Tenants       []Tenant     `yaml:"tenants,omitempty"` // none: loopback only, any tenant name, no key

@@ -104,6 +104,8 @@ func elementNames(list reflect.Value) []string {
 			names[i] = e.Name
 		case Rollout:
 			names[i] = e.Name
+		case Shadow:
+			names[i] = e.Name
 		case Budget:
 			names[i] = e.Scope
 		}

@@ -204,6 +204,7 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"rules":            "[{name: r, when: \"true\", then: {class: batch}}]",
 		"experiments":      "[{name: e, route: r, variants: [{name: a}, {name: b}]}]",
 		"rollouts":         "[{name: o, route: s, to: {candidates: [{pool: a}]}}]",
+		"shadows":          "[{name: h, route: s, to: {route: r}}]",
 		"budgets":          "[{scope: global, limit_usd: 0.000000001}]",
 		"tenants":          "[{name: t, key: k}]",
 		"holds.max_tokens": "99", "holds.media_tokens": "98",

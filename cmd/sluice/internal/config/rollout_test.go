@@ -27,6 +27,30 @@ rollouts:
     max_slowdown: 0.1
 `
 
+func TestShadows(t *testing.T) {
+	text := strings.Split(rolling, "rollouts:")[0] + `
+shadows:
+  - {name: next, route: chat, share: 0.25, to: {route: new}}
+  - {name: own, route: small, to: {candidates: [{pool: a}]}}
+`
+	c, err := loadSplit(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Shadows[0].Share != 0.25 || c.Shadows[0].RouteOf() != "new" || c.Shadows[1].Share != 0.01 || c.Shadows[1].RouteOf() != "small@shadow/own" || len(c.Versions()) != 1 {
+		t.Errorf("%+v", c.Shadows)
+	}
+	_, err = loadSplit(t, strings.NewReplacer("route: new", "route: chat", "0.25", "1.5", "name: own", "name: next", "route: small, to", "route: chat, to", "pool: a}]}}", "pool: zz}]}}").Replace(text))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"shadows[0].share", "shadows[0].to", "shadows[1].name", "shadows[1].route", "shadows[1].to.candidates[0].pool"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in\n%v", want, err)
+		}
+	}
+}
+
 func TestRollouts(t *testing.T) {
 	c, err := loadSplit(t, rolling)
 	if err != nil {

@@ -51,6 +51,20 @@ type Rollout struct {
 	MaxSlowdown float64 `yaml:"max_slowdown"` // part by which green's median latency may be above blue's; 0 to 100; default 0.5
 }
 
+// Shadow mirrors a share of a route's jobs to another version of it. Nobody gets
+// the answers; what they cost is recorded.
+type Shadow struct {
+	Name  string  `yaml:"name"`  // [A-Za-z0-9_-]{1,64}, unique
+	Route string  `yaml:"route"` // a configured one, with no other shadow
+	Share float64 `yaml:"share"` // of the jobs, 0 to 1; default 0.01
+	To    Target  `yaml:"to"`
+}
+
+func (s *Shadow) setDefaults() { s.Share = 0.01 }
+
+// RouteOf is the route that decides for the copies.
+func (s *Shadow) RouteOf() string { return s.To.routeOf(s.Route, "shadow/"+s.Name) }
+
 // Target is what decides for a version: another route, or candidates.
 type Target struct {
 	Route      string      `yaml:"route,omitempty"`
@@ -116,6 +130,10 @@ func (c *Config) Versions() (out []Version) {
 		r := &c.Rollouts[i]
 		add(r.Route, r.RouteOf(), r.To.Strategy, r.To.Candidates)
 	}
+	for i := range c.Shadows {
+		s := &c.Shadows[i]
+		add(s.Route, s.RouteOf(), s.To.Strategy, s.To.Candidates)
+	}
 	return out
 }
 
@@ -133,6 +151,10 @@ func (d *decoder) completeVersions(c *Config, pools map[string]*Pool) {
 		if len(r.Steps) == 0 {
 			r.Steps = []int{5, 25, 50, 100}
 		}
+	}
+	for i := range c.Shadows {
+		s := &c.Shadows[i]
+		d.completeCandidates(pools, s.To.Candidates, s.Route, at("shadows", i)+".to")
 	}
 }
 
@@ -155,6 +177,20 @@ func (v *validator) versions() {
 		v.splitKey(key+".key", r.Key)
 		v.target(key+".to", r.Route, &r.To)
 		v.rollout(key, r)
+	}
+	v.shadows()
+}
+
+func (v *validator) shadows() {
+	names, routes := make(map[string]int), make(map[string]int)
+	for i := range v.c.Shadows {
+		s, key := &v.c.Shadows[i], at("shadows", i)
+		v.name(key+".name", s.Name)
+		v.unique(names, key+".name", s.Name, i)
+		v.routeName(key+".route", s.Route)
+		v.unique(routes, key+".route", s.Route, i)
+		v.share(key+".share", s.Share, 1)
+		v.target(key+".to", s.Route, &s.To)
 	}
 }
 
