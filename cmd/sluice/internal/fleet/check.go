@@ -45,8 +45,11 @@ type Report struct {
 	Costs, Books    *big.Int // nano-dollars of the attempts that were heard to their end: ClickHouse, books
 	Estimated, True *big.Int // nano-dollars of those that were cut: ClickHouse, books
 
-	Limit         wire.NanoUSD // of the budget
-	Spent, Billed *big.Int     // under the budget: ClickHouse, books; all attempts
+	Limit wire.NanoUSD // of the budget
+	// Spent and Billed are what all attempts under the budget cost: ClickHouse,
+	// books. They differ by what cut attempts cost beyond their estimates, which
+	// no part of Sluice can know.
+	Spent, Billed *big.Int
 
 	Left   []string // what is left in queues and at providers
 	faults []string // examples, for people
@@ -79,7 +82,6 @@ func (r *Report) Err() error {
 	bad(r.Costs.Cmp(r.Books) != 0, "costs differ: %s nano-dollars in ClickHouse, %s in the books", r.Costs, r.Books)
 	limit := big.NewInt(int64(r.Limit))
 	bad(r.Spent.Cmp(limit) > 0, "%s nano-dollars in ClickHouse under a budget of %d", r.Spent, r.Limit)
-	bad(r.Billed.Cmp(limit) > 0, "%s nano-dollars in the books under a budget of %d", r.Billed, r.Limit)
 	bad(len(r.Left) != 0, "left over: %s", strings.Join(r.Left, "; "))
 	for _, f := range r.faults {
 		errs = append(errs, errors.New(f))
@@ -115,24 +117,20 @@ func (r *Report) Row() string {
 	for _, k := range r.Faults {
 		n += k
 	}
-	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %.1f %% | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
+	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %.2f %% | %.2f %% | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
 		r.Calls, r.Unbooked+r.Unrowed+r.Strange, r.Costs, r.Books, r.Cuts, r.Estimated, r.True,
-		r.used(), len(r.Left))
+		r.used(r.Spent), r.used(r.Billed), len(r.Left))
 }
 
-// used is how much of the budget was used, by whichever says more, in percent.
-func (r *Report) used() float64 {
-	more := r.Spent
-	if r.Billed.Cmp(more) > 0 {
-		more = r.Billed
-	}
-	f, _ := new(big.Float).SetInt(more).Float64()
+// used is how much of the budget an amount is, in percent.
+func (r *Report) used(amount *big.Int) float64 {
+	f, _ := new(big.Float).SetInt(amount).Float64()
 	return 100 * f / float64(r.Limit)
 }
 
 // TableHead is the head of a table of Rows.
-const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | budget used | left in queues |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | budget used, ClickHouse | budget used, books | left in queues |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // attemptRow is what ClickHouse says of an attempt.
 type attemptRow struct {
