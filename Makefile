@@ -8,7 +8,7 @@ export CGO_ENABLED := 0
 
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO        ?= go
-GODIRS    := analytics broker cmd integration router sdk workers
+GODIRS    := analytics broker cmd integration internal router sdk workers
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 30s
 SEEDS     ?= 100000

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk"
@@ -217,7 +218,7 @@ func (s *snapshot) object() []byte {
 		"error": mustJSON(nil), "incomplete_details": mustJSON(nil), "usage": mustJSON(nil)}
 	for _, e := range echoes {
 		v := s.echo[e.name]
-		if k := jsonscan.Kind(v); len(v) == 0 || !containsByte(e.kinds, k) {
+		if len(v) == 0 || strings.IndexByte(e.kinds, jsonscan.Kind(v)) < 0 || e.name == "text" && !formed(v) {
 			v = json.RawMessage(e.none)
 		}
 		o[e.name] = v
@@ -228,11 +229,11 @@ func (s *snapshot) object() []byte {
 	return mustJSON(o)
 }
 
-func containsByte(s string, b byte) bool {
-	for i := range len(s) {
-		if s[i] == b {
-			return true
-		}
+// formed reports whether the request's text says what form it wants.
+func formed(text []byte) bool {
+	switch jsonscan.String(jsonscan.Get(jsonscan.Get(text, "format"), "type")) {
+	case "text", "json_object", "json_schema":
+		return true
 	}
 	return false
 }

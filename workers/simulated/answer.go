@@ -185,7 +185,7 @@ func (c *call) item(status string, text []byte) []byte {
 // appendVectors writes small vectors; the same input and key give the same.
 func (c *call) appendVectors(out []byte) []byte {
 	n := c.dimensions
-	if n <= 0 || n > 4096 {
+	if n == 0 {
 		n = 8
 	}
 	out = append(out, `{"object":"list","data":[`...)

@@ -2,142 +2,39 @@ package simulated
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sluicehq/sluice/internal/openapi"
 )
 
-// spec is OpenAI's own description of its API, as far as this test reads it.
-type spec struct {
-	Components struct {
-		Schemas map[string]*schema
-	}
-}
+// spec is OpenAI's own description of its API.
+type spec struct{ *openapi.Document }
 
-type schema struct {
-	Ref        string `json:"$ref"`
-	Type       any
-	Required   []string
-	Properties map[string]*schema
-	Items      *schema
-	Enum       []any
-	AnyOf      []*schema
-	OneOf      []*schema
-	AllOf      []*schema
-	Nullable   bool
-}
-
-func loadSpec(t *testing.T) *spec {
+func loadSpec(t *testing.T) spec {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "data", "openai-openapi.json"))
-	if err != nil {
+	path := os.Getenv("SLUICE_OPENAI_SPEC")
+	if path == "" {
+		path = filepath.Join("..", "..", "..", "shared", "data", "openai-openapi.json")
+	}
+	d, err := openapi.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		t.Skip("OpenAI's specification is not beside the repository (../shared/data/openai-openapi.json): shapes are not compared with it")
 	}
-	var s spec
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &s
+	return spec{d}
 }
 
-// check lists how v departs from the schema.
-func (s *spec) check(sc *schema, v any, at string) []string {
-	if name, ok := strings.CutPrefix(sc.Ref, "#/components/schemas/"); ok {
-		return s.check(s.Components.Schemas[name], v, at)
-	}
-	if v == nil && sc.Nullable {
-		return nil
-	}
-	var faults []string
-	for _, part := range sc.AllOf {
-		faults = append(faults, s.check(part, v, at)...)
-	}
-	for _, choices := range [][]*schema{sc.AnyOf, sc.OneOf} {
-		faults = append(faults, s.some(choices, v, at)...)
-	}
-	if !hasType(sc.Type, v) {
-		return append(faults, fmt.Sprintf("%s is %T, want %v", at, v, sc.Type))
-	}
-	if len(sc.Enum) > 0 && !slices.Contains(sc.Enum, v) {
-		faults = append(faults, fmt.Sprintf("%s is %v, want one of %v", at, v, sc.Enum))
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for _, name := range sc.Required {
-			if _, ok := v[name]; !ok {
-				faults = append(faults, at+"."+name+" is missing")
-			}
-		}
-		for name, part := range sc.Properties {
-			if inner, ok := v[name]; ok {
-				faults = append(faults, s.check(part, inner, at+"."+name)...)
-			}
-		}
-	case []any:
-		for i, e := range v {
-			if sc.Items != nil {
-				faults = append(faults, s.check(sc.Items, e, fmt.Sprintf("%s[%d]", at, i))...)
-			}
-		}
-	}
-	return faults
-}
-
-// some wants v to fit one of the choices, and reports the nearest.
-func (s *spec) some(choices []*schema, v any, at string) []string {
-	var nearest []string
-	for i, c := range choices {
-		faults := s.check(c, v, at)
-		if len(faults) == 0 {
-			return nil
-		}
-		if i == 0 || len(faults) < len(nearest) {
-			nearest = faults
-		}
-	}
-	return nearest
-}
-
-func hasType(want, v any) bool {
-	switch want := want.(type) {
-	case nil:
-		return true
-	case []any:
-		return slices.ContainsFunc(want, func(w any) bool { return hasType(w, v) })
-	case string:
-		switch v := v.(type) {
-		case nil:
-			return want == "null"
-		case bool:
-			return want == "boolean"
-		case float64:
-			return want == "number" || want == "integer" && v == float64(int64(v))
-		case string:
-			return want == "string"
-		case []any:
-			return want == "array"
-		case map[string]any:
-			return want == "object"
-		}
-	}
-	return false
-}
-
-func (s *spec) compare(t *testing.T, name, answer string) {
+func (s spec) compare(t *testing.T, name, answer string) {
 	t.Helper()
-	var v any
-	if err := json.Unmarshal([]byte(answer), &v); err != nil {
-		t.Fatalf("%s: %v in %s", name, err, answer)
-	}
-	sc := s.Components.Schemas[name]
-	if sc == nil {
-		t.Fatalf("the specification has no %s", name)
-	}
-	for _, f := range s.check(sc, v, name) {
+	for _, f := range s.Faults(name, []byte(answer)) {
 		if strings.Contains(f, "usage is <nil>") || strings.Contains(f, "finish_reason is <nil>") {
 			continue // null before the end of a stream, as the prose of the specification has it
 		}

@@ -109,7 +109,9 @@ func (c *call) field(key string, v []byte) {
 			}
 		}
 	case "dimensions":
-		c.dimensions = jsonscan.Int(v)
+		if c.dimensions = jsonscan.Int(v); c.dimensions < 0 || c.dimensions > maxDimensions {
+			c.dimensions = 0
+		}
 	case "messages":
 		if c.kind == chat || c.kind == message {
 			c.messages(v)
@@ -133,6 +135,10 @@ func (c *call) field(key string, v []byte) {
 		c.wish.field(key, v)
 	}
 }
+
+// maxDimensions bounds a vector; one that is to have more has as many as
+// nobody asked for.
+const maxDimensions = 4096
 
 // perMessage is what a message costs beside its words.
 const perMessage = 3

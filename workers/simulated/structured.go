@@ -141,14 +141,15 @@ func (c *call) appendTool(out []byte, index string, arguments []byte) []byte {
 // echo writes what a response repeats of its request.
 func (w *wish) echo(out []byte) []byte {
 	for _, f := range [...]struct {
-		name string
-		v    []byte
-		none string
+		name  string
+		v     []byte
+		kinds string // of JSON that it may be
+		none  string
 	}{
-		{"instructions", w.instructions, "null"}, {"metadata", w.metadata, "{}"}, {"parallel_tool_calls", w.parallel, "true"},
-		{"temperature", w.temperature, "1"}, {"top_p", w.topP, "1"}, {"tool_choice", w.choice, `"auto"`}, {"tools", w.tools, "[]"},
+		{"instructions", w.instructions, `"`, "null"}, {"metadata", w.metadata, "{", "{}"}, {"parallel_tool_calls", w.parallel, "tf", "true"},
+		{"temperature", w.temperature, "0", "1"}, {"top_p", w.topP, "0", "1"}, {"tool_choice", w.choice, `"{`, `"auto"`}, {"tools", w.tools, "[", "[]"},
 	} {
-		if jsonscan.Null(f.v) {
+		if jsonscan.Null(f.v) || strings.IndexByte(f.kinds, jsonscan.Kind(f.v)) < 0 {
 			f.v = []byte(f.none)
 		}
 		out = append(append(append(append(out, ',', '"'), f.name...), `":`...), f.v...)

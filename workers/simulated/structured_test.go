@@ -261,3 +261,14 @@ func TestBase64Vectors(t *testing.T) {
 		}
 	}
 }
+
+func TestOddDimensions(t *testing.T) {
+	p, _ := provider(t, Config{})
+	for _, n := range []string{"1e300", "99999999999999", "-1", "0", `"x"`, "4097"} {
+		status, answer, err := ask(t, p, "/embeddings", "k", `{"model":"m","input":"a","dimensions":`+n+`}`)
+		v, _ := at(decoded(t, answer), "data", 0, "embedding").([]any)
+		if status != 200 || err != nil || len(v) != 8 {
+			t.Errorf("dimensions %s: %d, %d numbers, %v", n, status, len(v), err)
+		}
+	}
+}
