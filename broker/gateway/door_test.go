@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,10 +168,14 @@ func TestDeadlineOfTheGateway(t *testing.T) {
 }
 
 // A Go server that answers before it has read the body may cut its own answer
-// off; here the whole body is read first (I1), and no stream is ever cut. The
-// long form is `make bench-http ARGS="--streams 100000"`.
+// off; here the whole body is read first (I1), and no stream is ever cut.
+// SLUICE_TEST_STREAMS=100000 is the long form.
 func TestNoStreamIsCut(t *testing.T) {
-	const streams, parallel = 1000, 32
+	const parallel = 32
+	streams := int64(1000)
+	if n, err := strconv.ParseInt(os.Getenv("SLUICE_TEST_STREAMS"), 10, 64); err == nil && n > 0 {
+		streams = n
+	}
 	chunks := []string{opening}
 	for range 20 {
 		chunks = append(chunks, delta("word"))
