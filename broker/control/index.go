@@ -18,7 +18,7 @@ import (
 // stands, and the next question reads only what has come since.
 const (
 	indexIdle = time.Minute     // forgotten after so long without a question
-	indexMost = 1 << 20         // IDs in all indexes, about 40 bytes each
+	indexMost = 1 << 20         // IDs in an index, about 40 bytes each
 	indexWait = 5 * time.Second // most that one question reads
 )
 
