@@ -52,6 +52,9 @@ routes:
   - {model: chat, strategy: least_connections, candidates: [{pool: openai-us}, {pool: azure-eu}, {pool: local-llama}]}
   - {model: code, strategy: weighted_round_robin, candidates: [{pool: openai-us}, {pool: local-llama}]}
   - {model: broken, candidates: [{pool: broken}]}
+budgets:
+  - {scope: "tenant:acme", limit_usd: 0.05, window: day}
+  - {scope: global, limit_usd: 25, window: month}
 workers: {max_attempts: 2, retry_backoff: 50ms}
 ${keys ? `tenants:\n  - {name: acme, key: "file:${join(dir, "acme")}"}\n` : ""}`;
 for (const [name, text] of Object.entries({ ch: "pw", admin: "root-key-1", acme: "acme-key-1" })) writeFileSync(join(dir, name), text);
@@ -114,7 +117,7 @@ async function look(page, name, width, theme) {
   }
 }
 
-const pages = { overview: "", pools: "pools", performance: "performance?range=15m", cost: "cost?range=15m", decisions: "decisions", jobs: "jobs", dead: "dead" };
+const pages = { overview: "", pools: "pools", performance: "performance?range=15m", cost: "cost?range=15m", decisions: "decisions", jobs: "jobs", budgets: "budgets", dead: "dead" };
 
 try {
   let stop = await up(false);
