@@ -20,16 +20,14 @@ type lane struct {
 }
 
 // lanes are eight pools, the fastest nearly twice as fast as the slowest. Their
-// weight is their concurrency. (With pools five times apart the utilisations
-// differ more under any strategy that cannot take a call back: when the load
-// falls, fast pools are empty at once and slow ones are not.)
+// weight is their concurrency.
 var lanes = []lane{{"p1", 40, 6}, {"p2", 37, 10}, {"p3", 35, 6}, {"p4", 32, 12}, {"p5", 30, 8}, {"p6", 27, 6}, {"p7", 25, 8}, {"p8", 22, 4}}
 
 // laneTTFT is the time to the first token of each, before Speed.
 const laneTTFT = 300 * time.Millisecond
 
-// ackWait is when a worker that was killed is noticed, at the latest 15 s
-// after.
+// routerConfig has a worker that was killed noticed after ack_wait and at most
+// 15 s of its presence.
 const routerConfig = "workers: {ack_wait: 10s, max_attempts: 10, retry_backoff: 100ms, drain: 5s}\n"
 
 // laneConfig is the configuration of the lanes under a strategy.
