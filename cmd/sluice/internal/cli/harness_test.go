@@ -96,16 +96,23 @@ func wants(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// freePort is an address that nobody listens on now.
+// freePort is an address that nobody listens on now, another one each time.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		_ = l.Close()
+		if _, given := givenPorts.LoadOrStore(addr, true); !given {
+			return addr
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
+
+var givenPorts sync.Map
 
 // brokerConfig has a pool for each thing that can happen to a job.
 const brokerConfig = `
