@@ -17,7 +17,8 @@ export function money(nano: number | undefined | null): string {
 }
 
 export function dollars(d: number): string {
-  const a = Math.abs(d);
+  if (d < 0) return "−" + dollars(-d);
+  const a = d;
   if (a === 0) return "$0";
   if (a >= 10_000) return "$" + compact.format(d);
   if (a >= 1) return "$" + new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(d);

@@ -1,4 +1,4 @@
-import { count, dateTime, dollars, percent } from "../format";
+import { count, dateTime, dollars } from "../format";
 import { useAsk, useTick } from "../hooks";
 import { Answer, Badge, Card, Meter, Table } from "../ui";
 
@@ -18,7 +18,7 @@ export function Budgets() {
             columns={[
               { head: "Scope", cell: (b) => b.scope, sort: (b) => b.scope },
               { head: "Window", cell: (b) => (b.rolling ? "rolling " : "") + b.window },
-              { head: "Used", wide: true, cell: (b) => <><Meter value={b.spent + b.held} max={b.limit} label={`${b.scope}: used`} /><small>{percent(b.limit ? (b.spent + b.held) / b.limit : 0)}</small></>, sort: (b) => (b.limit ? (b.spent + b.held) / b.limit : 0) },
+              { head: "Used", wide: true, cell: (b) => <><Meter value={b.spent + b.held} max={b.limit} label={`${b.scope}: used`} /><small>{b.limit ? `${(((b.spent + b.held) / b.limit) * 100).toFixed(1)} %` : "–"}</small></>, sort: (b) => (b.limit ? (b.spent + b.held) / b.limit : 0) },
               { head: "Spent", num: true, cell: (b) => show(b, b.spent), sort: (b) => b.spent },
               { head: "Held", num: true, cell: (b) => show(b, b.held), sort: (b) => b.held },
               { head: "Left", num: true, cell: (b) => show(b, b.left), sort: (b) => b.left },
