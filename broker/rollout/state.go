@@ -81,8 +81,8 @@ type track struct {
 }
 
 // halfLife is how fast the outcomes of a rollout fade.
-func (s *Spec) halfLife() int64 {
-	return int64(min(max(s.Every, time.Minute), time.Hour))
+func (spec *Spec) halfLife() int64 {
+	return int64(min(max(spec.Every, time.Minute), time.Hour))
 }
 
 func (t *track) add(spec *Spec, st *State, o router.Outcome) {
@@ -157,7 +157,7 @@ func surely(share, n, other, m float64) bool {
 }
 
 // recent is how many attempts Vitals.Recent is about.
-func (s *Spec) recent() int { return 2 * s.MinSamples }
+func (spec *Spec) recent() int { return 2 * spec.MinSamples }
 
 // Action is what an operator does to a rollout.
 type Action string
