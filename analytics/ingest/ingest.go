@@ -45,8 +45,8 @@ type Config struct {
 	// Logger defaults to slog.Default.
 	Logger *slog.Logger
 
-	// FlushInterval is the longest that a row waits for company. Defaults to
-	// 500 ms.
+	// FlushInterval is the longest that a row waits for company, and four of
+	// them where it is one of very many. Defaults to 500 ms.
 	FlushInterval time.Duration
 	// MaxRows in memory cause a flush. Defaults to 20,000.
 	MaxRows int

@@ -144,8 +144,15 @@ func (s *session) mustFlush(caught bool) bool {
 	case s.rows() >= s.in.cfg.MaxRows || s.bytes >= s.in.cfg.MaxBytes:
 		return true
 	}
-	return !time.Now().Before(s.due)
+	due := s.due
+	if s.rows() >= crowd { // many come: fewer, larger parts spare ClickHouse more than half of its work
+		due = due.Add(3 * s.in.cfg.FlushInterval)
+	}
+	return !time.Now().Before(due)
 }
+
+// crowd is how many rows are company enough to wait for more of it.
+const crowd = 2000
 
 // flush writes the batch and then moves the position (I2).
 func (s *session) flush(ctx context.Context) error {

@@ -16,7 +16,7 @@ const (
 	// heapSoft is what the runtime holds the process to. Most of what a
 	// broker's heap holds under load are caches of the file store and pools of
 	// their buffers, which go with a collection or two.
-	heapSoft = 160 << 20
+	heapSoft = 512 << 20
 	// heapTight is how much that a collection leaves is too much for that.
 	heapTight = heapSoft / 8 * 7
 )

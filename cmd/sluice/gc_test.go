@@ -27,8 +27,8 @@ func TestLimitFollowsTheHeap(t *testing.T) {
 			runtime.GC()
 		}
 	}
-	held := make([]byte, 300<<20)
-	reaches("full", 608<<20) // twice 300 MiB and a little
+	held := make([]byte, 600<<20)
+	reaches("full", 1216<<20) // twice 600 MiB and a little
 	runtime.KeepAlive(held)
 	held = nil
 	reaches("empty", heapSoft)
@@ -39,7 +39,7 @@ func TestLimitOfAPeak(t *testing.T) {
 	if got := h.limit(); got != heapSoft {
 		t.Errorf("%d MiB", got>>20)
 	}
-	if h.live[5]++; h.limit() != 288<<20 {
+	if h.live[5]++; h.limit() != 928<<20 {
 		t.Errorf("%d MiB", h.limit()>>20)
 	}
 }
