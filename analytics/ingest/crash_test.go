@@ -354,8 +354,9 @@ func TestRetentionOfWhatIsNotWritten(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		s, err := l.js.Stream(t.Context(), subjects.Stream(wire.StreamLedger))
 		must(t, err)
-		if s := s.CachedInfo().State; s.FirstSeq != 3 || s.LastSeq != 4 {
-			t.Errorf("kept %d to %d, want the second job's 3 and 4", s.FirstSeq, s.LastSeq)
+		// 3 is the second job's claim, which makes no row: it may go.
+		if s := s.CachedInfo().State; s.FirstSeq < 3 || s.FirstSeq > 4 || s.LastSeq != 4 {
+			t.Errorf("kept %d to %d, want the second job's 4", s.FirstSeq, s.LastSeq)
 		}
 		f.setDown(false)
 		r.caughtUp(t, l)
