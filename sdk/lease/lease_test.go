@@ -63,7 +63,7 @@ func TestOneHolder(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
 		var kept sync.WaitGroup
 		kept.Go(func() { l.Keep(ctx, stop) })
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Second) // between two renewals
 		if _, err := Try(t.Context(), b); !errors.Is(err, ErrHeld) || l.Check() != nil || ctx.Err() != nil {
 			t.Fatalf("after an hour: %v, %v, %v", err, l.Check(), context.Cause(ctx))
 		}
