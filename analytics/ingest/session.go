@@ -128,9 +128,13 @@ func (s *session) add(m *ledger.Seen) {
 
 func (s *session) rows() int { return len(s.attempts) + len(s.jobs) }
 
+// deadline is when to look around next: when to write, where rows wait.
 func (s *session) deadline() time.Time {
-	if s.due.IsZero() {
+	switch {
+	case s.due.IsZero():
 		return time.Now().Add(idle)
+	case s.rows() >= crowd: // many come: fewer, larger parts spare ClickHouse more than half of its work
+		return s.due.Add(3 * s.in.cfg.FlushInterval)
 	}
 	return s.due
 }
@@ -144,11 +148,7 @@ func (s *session) mustFlush(caught bool) bool {
 	case s.rows() >= s.in.cfg.MaxRows || s.bytes >= s.in.cfg.MaxBytes:
 		return true
 	}
-	due := s.due
-	if s.rows() >= crowd { // many come: fewer, larger parts spare ClickHouse more than half of its work
-		due = due.Add(3 * s.in.cfg.FlushInterval)
-	}
-	return !time.Now().Before(due)
+	return !time.Now().Before(s.deadline())
 }
 
 // crowd is how many rows are company enough to wait for more of it.
