@@ -1,11 +1,9 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -266,7 +264,7 @@ type next struct {
 // next decides what follows: success, cancellation, expiry, a retry elsewhere
 // or later, or the end.
 func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v engine.Verdict, after time.Duration, cancelled bool) next {
-	now := time.Now()
+	now, retries := time.Now(), a.cfg.retries()
 	entry := *e
 	entry.Attempt, entry.Owner, entry.WorkSeq = at, "", 0
 	entry.Progress.Add(at)
@@ -293,42 +291,19 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
 	case at.Status == wire.Failed && v == engine.Final:
 		return end(wire.Failed, cause)
-	case entry.Progress.Cuts > a.cfg.MaxCuts || a.spent(&entry.Progress, at) && !falls(at):
+	case retries.Over(&entry.Progress, at):
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))
 		n.bury = true
 		return n
 	}
-	if at.Status == wire.Failed && !slices.Contains(entry.Progress.Tried, at.Pool) {
-		rec.Entry.Progress.Tried = append(slices.Clone(entry.Progress.Tried), at.Pool)
-	}
-	a.fallBack(&rec.Entry.Progress, at)
-	until := now.Add(a.backoff(&rec.Entry, at, after))
+	retries.Blame(&rec.Entry.Progress, at)
+	until := now.Add(retries.Wait(&rec.Entry.Progress, at, after, rand.N[time.Duration]))
 	if d := entry.Meta.Deadline; d != 0 && until.UnixNano() >= d {
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
 			"attempt %d failed (%s) and the deadline leaves no time for another", at.N, cause.Code))
 	}
 	rec.Status, rec.Reason, rec.Until = wire.Waiting, wire.ReasonRetry, until
 	return next{rec: rec, again: until}
-}
-
-// spent reports whether the job has had its attempts with this one.
-func (a *attempt) spent(p *wire.Progress, at *wire.Attempt) bool {
-	return p.Failures() >= cmp.Or(at.MaxAttempts, a.cfg.MaxAttempts) && at.Status != wire.Interrupted && !at.Excused()
-}
-
-// falls reports whether the fallback chain goes on behind the attempt.
-func falls(at *wire.Attempt) bool { return at.Decision != nil && at.Decision.Left > 0 }
-
-// fallBack notes how far failures have led down the fallback chain: to the
-// step that has failed, or behind it where the job has had its attempts.
-func (a *attempt) fallBack(p *wire.Progress, at *wire.Attempt) {
-	if at.Status != wire.Failed || at.Decision == nil {
-		return
-	}
-	p.Steps = max(p.Steps, at.Decision.Fallback)
-	if a.spent(p, at) && falls(at) {
-		p.Steps, p.Tried = at.Decision.Fallback+1, nil
-	}
 }
 
 // capped is the job's body, with the output that a fallback allows.
@@ -340,38 +315,10 @@ func (a *attempt) capped() []byte {
 	return wire.CapTokens(a.body, a.asg.Meta.Endpoint, at.MaxTokens, at.Provider == "openai" || at.Provider == "azure")
 }
 
-// backoff is nothing while the decision knew another candidate that could have
-// taken the job, or a step to fall back to, or the attempt was interrupted. Else it is exponential with
-// full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
-// Blog, 2015), and not below after, which is what the provider asked for.
-func (a *attempt) backoff(e *wire.Entry, at *wire.Attempt, after time.Duration) time.Duration {
-	if at.Status == wire.Interrupted {
-		return 0
-	}
-	if at.Decision != nil {
-		if at.Decision.Next {
-			return 0
-		}
-		for _, c := range at.Decision.Candidates {
-			if c.Excluded == "" && !slices.Contains(e.Progress.Tried, c.Pool) {
-				return 0
-			}
-		}
-	}
-	ceiling := a.cfg.BackoffMax
-	if n := at.N - e.Progress.Cuts; n < 16 {
-		ceiling = min(ceiling, a.cfg.Backoff<<max(n-1, 0))
-	}
-	wait := rand.N(ceiling) + 1
-	if e.Progress.Failures() == a.cfg.MaxAttempts-1 {
-		wait = max(wait, lastWait*a.cfg.Backoff)
-	}
-	return max(after, wait)
+// retries are the rules that a failed attempt follows.
+func (c *Config) retries() ledger.Retries {
+	return ledger.Retries{MaxAttempts: c.MaxAttempts, MaxCuts: c.MaxCuts, Backoff: c.Backoff, BackoffMax: c.BackoffMax}
 }
-
-// lastWait is how many times the back-off a job waits for its last attempt at
-// pools that failed it, so that they show by other jobs whose fault it was.
-const lastWait = 10
 
 // write makes what follows durable: dead letter, record, requeue, in that
 // order, each of which may be repeated.

@@ -108,19 +108,3 @@ func TestNext(t *testing.T) {
 		})
 	}
 }
-
-// TestBackoff: full jitter below a ceiling that doubles, and never past its
-// bound.
-func TestBackoff(t *testing.T) {
-	a := &attempt{Runner: New(Config{Instance: "w", Backoff: 500 * time.Millisecond, BackoffMax: 30 * time.Second})}
-	for n, ceiling := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 7: 30 * time.Second, 60: 30 * time.Second, 1000: 30 * time.Second} {
-		var low, high time.Duration = ceiling, 0
-		for range 2000 {
-			d := a.backoff(&wire.Entry{}, &wire.Attempt{N: n, Status: wire.Failed}, 0)
-			low, high = min(low, d), max(high, d)
-		}
-		if low < 1 || high > ceiling || low > ceiling/20 || high < ceiling*19/20 {
-			t.Errorf("attempt %d: %s to %s, want all of 0 to %s", n, low, high, ceiling)
-		}
-	}
-}

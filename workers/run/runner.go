@@ -28,9 +28,9 @@ type Config struct {
 
 	AckWait     time.Duration // lease on a work message; defaults to 30 s
 	MaxAttempts int           // failed attempts before a job is dead; defaults to 3
-	MaxCuts     int           // interrupted attempts before a job is dead; defaults to 10
+	MaxCuts     int           // interrupted attempts before a job is dead; defaults to ledger.MaxCuts
 	Backoff     time.Duration // before the second attempt at the same pools; defaults to 500 ms
-	BackoffMax  time.Duration // defaults to 30 s
+	BackoffMax  time.Duration // defaults to ledger.BackoffMax
 	Drain       time.Duration // how long running calls may go on after a stop; defaults to 30 s
 }
 
@@ -49,13 +49,13 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.AckWait, 30*time.Second)
 	def(&c.Backoff, 500*time.Millisecond)
-	def(&c.BackoffMax, 30*time.Second)
+	def(&c.BackoffMax, ledger.BackoffMax)
 	def(&c.Drain, 30*time.Second)
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = 3
 	}
 	if c.MaxCuts == 0 {
-		c.MaxCuts = 10
+		c.MaxCuts = ledger.MaxCuts
 	}
 	return c
 }
