@@ -188,36 +188,12 @@ func renderAnthropic(b []byte, r *result) []byte {
 		b = append(b, `expired"`...)
 	default:
 		b = append(b, `errored","error":{"type":"error","error":{"type":`...)
-		b = appendJSON(b, anthropicType(r.http))
+		b = appendJSON(b, wire.AnthropicType(r.http))
 		b = append(b, `,"message":`...)
 		b = appendJSON(b, jsonscan.String(jsonscan.Get(jsonscan.Get(r.body, "error"), "message")))
 		b = append(b, "}}"...)
 	}
 	return append(b, "}}\n"...)
-}
-
-// anthropicType is Anthropic's error type for an HTTP status.
-func anthropicType(status int) string {
-	switch status {
-	case 401:
-		return "authentication_error"
-	case 403:
-		return "permission_error"
-	case 404:
-		return "not_found_error"
-	case 413:
-		return "request_too_large"
-	case 429:
-		return "rate_limit_error"
-	case 503, 529:
-		return "overloaded_error"
-	case 504:
-		return "timeout_error"
-	}
-	if status >= 500 {
-		return "api_error"
-	}
-	return "invalid_request_error"
 }
 
 func appendJSON(b []byte, s string) []byte {

@@ -147,37 +147,13 @@ func newErrorObject(e *wire.Error, x refusal) errorObject {
 	return o
 }
 
-// anthropicType is Anthropic's error type for an HTTP status.
-func anthropicType(status int) string {
-	switch status {
-	case 401:
-		return "authentication_error"
-	case 403:
-		return "permission_error"
-	case 404:
-		return "not_found_error"
-	case 413:
-		return "request_too_large"
-	case 429:
-		return "rate_limit_error"
-	case 503:
-		return "overloaded_error"
-	case 504:
-		return "timeout_error"
-	}
-	if status >= 500 {
-		return "api_error"
-	}
-	return "invalid_request_error"
-}
-
 // errorBody is the error in the shape of the endpoint's provider. Anthropic's
 // has the same members as OpenAI's, one level of type more.
 func errorBody(e wire.Endpoint, f *wire.Error, x refusal) []byte {
 	o := newErrorObject(f, x)
 	var v any = map[string]any{"error": o}
 	if e == wire.Messages {
-		o.Type = anthropicType(x.status)
+		o.Type = wire.AnthropicType(x.status)
 		v = map[string]any{"type": "error", "error": o}
 	}
 	return mustJSON(v)

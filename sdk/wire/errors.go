@@ -90,6 +90,30 @@ func (e *Error) Type() string {
 	return "invalid_request_error"
 }
 
+// AnthropicType is Anthropic's error type for an HTTP status.
+func AnthropicType(status int) string {
+	switch status {
+	case 401:
+		return "authentication_error"
+	case 403:
+		return "permission_error"
+	case 404:
+		return "not_found_error"
+	case 413:
+		return "request_too_large"
+	case 429:
+		return "rate_limit_error"
+	case 503, 529:
+		return "overloaded_error"
+	case 504:
+		return "timeout_error"
+	}
+	if status >= 500 {
+		return "api_error"
+	}
+	return "invalid_request_error"
+}
+
 // Body is the error as OpenAI's `{"error": …}` object.
 func (e *Error) Body() []byte {
 	var param *string

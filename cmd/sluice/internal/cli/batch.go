@@ -102,6 +102,31 @@ func (g *globals) web(cmd *cobra.Command, f *batchFlags) (*web.Client, *config.C
 	return web.New(base, tenant, key), c, nil
 }
 
+// withWeb lends use a client of the gateway.
+func (g *globals) withWeb(cmd *cobra.Command, f *batchFlags, use func(context.Context, *web.Client) error) error {
+	client, _, err := g.web(cmd, f)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return use(cmd.Context(), client)
+}
+
+// askWeb asks the gateway one thing, and prints the answer: for programs as it
+// is, for people as people does.
+func askWeb[T any](g *globals, cmd *cobra.Command, f *batchFlags, ask func(context.Context, *web.Client) (T, error), people func(io.Writer, T) error) error {
+	return g.withWeb(cmd, f, func(ctx context.Context, client *web.Client) error {
+		answer, err := ask(ctx, client)
+		if err != nil {
+			return err
+		}
+		if g.json {
+			return printJSON(cmd.OutOrStdout(), answer)
+		}
+		return people(cmd.OutOrStdout(), answer)
+	})
+}
+
 // input opens the requests, and finds the endpoint that the first is for.
 func (f *batchFlags) input(cmd *cobra.Command, name string) (io.Reader, wire.Endpoint, func(), error) {
 	in, done := cmd.InOrStdin(), func() {}
@@ -197,19 +222,7 @@ func (g *globals) submitBatch(cmd *cobra.Command, f *batchFlags, name string) er
 }
 
 func (g *globals) batchStatus(cmd *cobra.Command, f *batchFlags, id string) error {
-	client, _, err := g.web(cmd, f)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	b, err := client.Batch(cmd.Context(), id)
-	if err != nil {
-		return err
-	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), b)
-	}
-	return printBatch(cmd.OutOrStdout(), b)
+	return askWeb(g, cmd, f, func(ctx context.Context, c *web.Client) (*web.Batch, error) { return c.Batch(ctx, id) }, printBatch)
 }
 
 // printBatch shows a batch to people.
@@ -297,58 +310,47 @@ func (g *globals) listBatches(cmd *cobra.Command, f *batchFlags) error {
 	if f.limit < 1 || f.limit > 100 {
 		return usage("", "--limit must be from 1 to 100")
 	}
-	client, _, err := g.web(cmd, f)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	list, err := client.Batches(cmd.Context(), f.limit)
-	if err != nil {
-		return err
-	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"batches": list})
-	}
+	return askWeb(g, cmd, f, func(ctx context.Context, c *web.Client) (*batchList, error) {
+		list, err := c.Batches(ctx, f.limit)
+		return &batchList{list}, err
+	}, printBatches)
+}
+
+// batchList is what batch list prints.
+type batchList struct {
+	Batches []web.Batch `json:"batches"`
+}
+
+// printBatches shows batches to people.
+func printBatches(w io.Writer, list *batchList) error {
 	t := newTable("batch", "status", "created", ">lines", ">done", ">failed", ">cost")
-	for i := range list {
-		b := &list[i]
+	for i := range list.Batches {
+		b := &list.Batches[i]
 		t.row(b.ID, b.Status, time.Unix(b.CreatedAt, 0).UTC().Format(time.RFC3339), fmt.Sprint(b.Counts.Total),
 			fmt.Sprint(b.Counts.Completed), fmt.Sprint(b.Counts.Failed), batchCost(b))
 	}
-	return t.print(cmd.OutOrStdout())
+	return t.print(w)
 }
 
 func (g *globals) cancelBatch(cmd *cobra.Command, f *batchFlags, id string) error {
-	client, _, err := g.web(cmd, f)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	b, err := client.Cancel(cmd.Context(), id)
-	if err != nil {
-		return err
-	}
-	if g.json {
-		return printJSON(cmd.OutOrStdout(), b)
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "batch %s is %s\n", b.ID, b.Status)
-	return err
+	return askWeb(g, cmd, f, func(ctx context.Context, c *web.Client) (*web.Batch, error) { return c.Cancel(ctx, id) },
+		func(w io.Writer, b *web.Batch) error {
+			_, err := fmt.Fprintf(w, "batch %s is %s\n", b.ID, b.Status)
+			return err
+		})
 }
 
 func (g *globals) batchResults(cmd *cobra.Command, f *batchFlags, id string) error {
-	client, _, err := g.web(cmd, f)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	b, err := client.Batch(cmd.Context(), id)
-	if err != nil {
-		return err
-	}
-	if !b.Ended() {
-		return failed(nil, "follow it with: sluice batch watch "+id, "batch %s is %s: it has no results yet", id, b.Status)
-	}
-	return g.fetchResults(cmd.Context(), cmd, f, client, b)
+	return g.withWeb(cmd, f, func(ctx context.Context, client *web.Client) error {
+		b, err := client.Batch(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !b.Ended() {
+			return failed(nil, "follow it with: sluice batch watch "+id, "batch %s is %s: it has no results yet", id, b.Status)
+		}
+		return g.fetchResults(ctx, cmd, f, client, b)
+	})
 }
 
 // fetchResults writes the results to files, and says where they are.

@@ -26,12 +26,7 @@ const (
 )
 
 func (g *globals) watchBatch(cmd *cobra.Command, f *batchFlags, id string) error {
-	client, _, err := g.web(cmd, f)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return g.followBatch(cmd, f, client, id)
+	return g.withWeb(cmd, f, func(_ context.Context, client *web.Client) error { return g.followBatch(cmd, f, client, id) })
 }
 
 // followBatch shows a batch's progress to its end, fetches its results and
