@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/broker/budget/account"
 	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/steer"
+	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -157,7 +158,7 @@ func (s *Service) plan() *steer.Plan {
 	return s.cfg.Plan()
 }
 
-// health lists the streams with their sizes.
+// health lists the streams with their sizes, less the messages that nobody takes.
 func (s *Service) health(ctx context.Context, _ adminRequest) (any, error) {
 	type stream struct {
 		Name     string `json:"name"`
@@ -172,7 +173,7 @@ func (s *Service) health(ctx context.Context, _ adminRequest) (any, error) {
 			return nil, err
 		}
 		i := st.CachedInfo()
-		streams = append(streams, stream{Name: i.Config.Name, Messages: i.State.Msgs, Bytes: i.State.Bytes, Replicas: i.Config.Replicas})
+		streams = append(streams, stream{Name: i.Config.Name, Messages: i.State.Msgs - min(i.State.Msgs, topology.Kept(kind)), Bytes: i.State.Bytes, Replicas: i.Config.Replicas})
 	}
 	return map[string]any{"streams": streams}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,7 +174,7 @@ func (r *rig) admin(op, body string) map[string]any {
 	return ask[map[string]any](r, r.subj.Admin(op), body)
 }
 
-// empty checks that nothing is left in the queues.
+// empty checks that nothing is left in the queues, and that the routers say so.
 func (r *rig) empty() {
 	r.t.Helper()
 	time.Sleep(5 * time.Second) // acknowledgements are not waited for by anyone
@@ -184,6 +185,9 @@ func (r *rig) empty() {
 		}
 		if n := s.CachedInfo().State.Msgs - topology.Kept(kind); n != 0 {
 			r.t.Errorf("stream %s holds %d messages, want none", kind, n)
+		}
+		if said := text(r.admin("health", "")); !regexp.MustCompile(`"messages":0,"name":"` + r.subj.Stream(kind) + `"`).MatchString(said) {
+			r.t.Errorf("a router says that %s is not empty: %s", r.subj.Stream(kind), said)
 		}
 	}
 }

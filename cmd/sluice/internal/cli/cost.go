@@ -149,20 +149,29 @@ func total(rows []store.CostRow) store.CostRow {
 }
 
 // costTable is the answer for people, with a line of sums below several rows.
-// A job may have attempts in several rows, so jobs are not summed up.
+// A job may have attempts in several rows, so jobs are not summed up; without
+// --rows they are not counted, and there is no column of them.
 func costTable(q *store.CostQuery, rows []store.CostRow) *table {
-	heads := make([]string, 0, len(q.By)+9)
+	heads := make([]string, 0, len(q.By)+10)
 	for _, name := range q.By {
 		heads = append(heads, strings.ToUpper(name))
 	}
-	t := newTable(append(heads, ">ATTEMPTS", ">JOBS", ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">P50 MS", ">P95 MS", ">UNKNOWN", ">WASTED USD", ">USD")...)
+	heads = append(heads, ">ATTEMPTS")
+	counted := slices.ContainsFunc(rows, func(r store.CostRow) bool { return r.Jobs > 0 })
+	if counted {
+		heads = append(heads, ">JOBS")
+	}
+	t := newTable(append(heads, ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">P50 MS", ">P95 MS", ">UNKNOWN", ">WASTED USD", ">USD")...)
 	line := func(keys []string, r *store.CostRow, sum bool) {
-		jobs := ""
-		if r.Jobs > 0 && !sum {
-			jobs = strconv.FormatUint(r.Jobs, 10)
+		cells := append(slices.Clone(keys), strconv.FormatUint(r.Attempts, 10))
+		switch {
+		case counted && sum:
+			cells = append(cells, "")
+		case counted:
+			cells = append(cells, strconv.FormatUint(r.Jobs, 10))
 		}
 		u := r.Usage
-		t.row(append(slices.Clone(keys), strconv.FormatUint(r.Attempts, 10), jobs, fmt.Sprintf("%.1f%%", 100*r.ErrorShare()),
+		t.row(append(cells, fmt.Sprintf("%.1f%%", 100*r.ErrorShare()),
 			strconv.FormatInt(u.Input+u.CacheRead+u.CacheWrite, 10), strconv.FormatInt(u.Output+u.Reasoning, 10),
 			millis(r.Latency.P50), millis(r.Latency.P95), strconv.FormatUint(r.Unknown, 10), r.Wasted.String(), r.Spend.String())...)
 	}

@@ -131,7 +131,7 @@ func (g *globals) showDead(cmd *cobra.Command, job string, body bool) error {
 		return err
 	}
 	if d.History != nil {
-		if err := printHistory(out, d.History.History); err != nil {
+		if err := printHistory(out, d.History.Queued, d.History.History); err != nil {
 			return err
 		}
 	}

@@ -218,6 +218,9 @@ func TestAskClickHouse(t *testing.T) {
 	}
 	r := tm.run("cost", "--by", "")
 	wants(t, r.out+r.err, "ATTEMPTS", wire.NanoUSD(spent).String(), "the cost of 1 attempt is not known")
+	if strings.Contains(r.out, "JOBS") {
+		t.Errorf("a column of jobs that are not counted: %s", r.out)
+	}
 	wants(t, tm.ok("cost", "--rows"), "good", "free", "JOBS")
 	wants(t, tm.ok("cost", "jobs", "--by", "tenant,status"), "USD/SUCCESS", "default  succeeded     4     100.0%")
 	wants(t, tm.ok("cost", "dearest", "--limit", "2"), "JOB", "job-", "succeeded")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -25,13 +26,30 @@ func (g *globals) traceJob(cmd *cobra.Command, h *sdk.Handle) error {
 	if err := printState(out, a); err != nil {
 		return err
 	}
-	return printHistory(out, a.History)
+	return printHistory(out, a.Queued, a.History)
 }
 
-// printHistory prints steps, each decision below the step that it led to.
-func printHistory(w io.Writer, steps []wire.Step) error {
-	for _, s := range steps {
-		if _, err := fmt.Fprintf(w, "\n%s  %s\n", localTime(s.At), clean(stepLine(&s))); err != nil {
+// printHistory prints steps, each decision below the step that it led to, and
+// how long the job waited before each attempt. submitted is an RFC 3339 time,
+// or "" if it is not known.
+func printHistory(w io.Writer, submitted string, steps []wire.Step) error {
+	last := parseTime(submitted)
+	var waited, worked time.Duration
+	for i := range steps {
+		s := &steps[i]
+		line, at := stepLine(s), parseTime(s.At)
+		if d := at.Sub(last); !last.IsZero() && !at.IsZero() {
+			if s.Outcome == "" {
+				waited += d
+			} else {
+				worked += d
+			}
+			if s.Status == wire.Running {
+				line += " · after " + between(d)
+			}
+		}
+		last = at
+		if _, err := fmt.Fprintf(w, "\n%s  %s\n", localTime(s.At), clean(line)); err != nil {
 			return err
 		}
 		if s.Decision != nil && s.Outcome == "" {
@@ -40,8 +58,25 @@ func printHistory(w io.Writer, steps []wire.Step) error {
 			}
 		}
 	}
-	return nil
+	if waited+worked <= 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nwaited %s, in attempts %s\n", between(waited), between(worked))
+	return err
 }
+
+// parseTime is the zero time for what is no RFC 3339 time.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// between is a time between two records. They are stamped by different clocks,
+// so it may come out below zero.
+func between(d time.Duration) string { return max(d, 0).Round(time.Millisecond).String() }
 
 // stepLine is one step for people.
 func stepLine(s *wire.Step) string {
