@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,10 @@ func runBroker(t *testing.T, env []string, roles ...app.Role) (stop func()) {
 	case err := <-done:
 		done <- nil
 		t.Fatalf("the broker does not start: %v", err)
+	}
+	if slices.Contains(roles, app.Router) { // it begins to answer a moment later
+		tm := &terminal{t: t, env: env}
+		eventually(t, "a router answers", func() bool { return tm.run("pool", "list").code == 0 })
 	}
 	return stop
 }
