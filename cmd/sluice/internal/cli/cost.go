@@ -37,7 +37,7 @@ func (g *globals) costCommand() *cobra.Command {
 	}
 	f.flags(cmd, []string{"pool", "model"}, 1000)
 	cmd.Flags().BoolVar(&f.rows, "rows", false, "read every attempt: for JOBS, and percentiles by any dimensions")
-	cmd.AddCommand(g.costJobsCommand(), g.costDearestCommand(), g.costWasteCommand(), g.costSharesCommand(), g.costCacheCommand())
+	cmd.AddCommand(g.costJobsCommand(), g.costDearestCommand(), g.costWasteCommand(), g.costSharesCommand(), g.costCacheCommand(), g.costReconcileCommand())
 	return cmd
 }
 
