@@ -26,6 +26,7 @@ type Line struct {
 	Outcome    string `json:"outcome"`       // ok, cut, dropped, garbled or refused
 	HTTP       int    `json:"http"`          // the status answered, 0: none
 	Stream     bool   `json:"stream"`
+	Batch      bool   `json:"batch,omitempty"` // a line of a batch, at half the price: Key is its custom_id
 }
 
 // Books is an append-only journal of calls. It is safe for use from many
@@ -138,13 +139,17 @@ func (c *call) write(outcome string, status int) {
 	out = append(append(append(out, `,"outcome":"`...), outcome...), `","http":`...)
 	out = appendNumber(out, int64(status))
 	out = strconv.AppendBool(append(out, `,"stream":`...), l.Stream)
+	if l.Batch {
+		out = append(out, `,"batch":true`...)
+	}
 	b.append(append(out, "}\n"...))
 }
 
 func appendNumber(out []byte, n int64) []byte { return strconv.AppendInt(out, n, 10) }
 
 // cost is the line's cost in nano-dollars, in decimal: the sum over the
-// buckets in pico-dollars, rounded up once. It is null without a price (I4).
+// buckets in pico-dollars, halved for a line of a batch, rounded up once. It is
+// null without a price (I4).
 func (c *call) cost() string {
 	price, ok := c.p.cfg.Prices[c.line.Model]
 	if !ok {
@@ -162,8 +167,11 @@ func (c *call) cost() string {
 			sum.Add(&sum, part.Mul(part.SetInt64(b.n), rate.SetInt64(int64(b.r))))
 		}
 	}
-	rest := new(big.Int)
-	sum.QuoRem(&sum, rate.SetInt64(1000), rest)
+	rest, nano := new(big.Int), int64(1000)
+	if l.Batch {
+		nano *= 2
+	}
+	sum.QuoRem(&sum, rate.SetInt64(nano), rest)
 	if rest.Sign() > 0 {
 		sum.Add(&sum, part.SetInt64(1))
 	}

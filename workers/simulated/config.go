@@ -58,6 +58,13 @@ type Config struct {
 	// MaxConcurrent is how many calls may run at once; more get a 429. 0: any
 	// number.
 	MaxConcurrent int
+	// BatchMin and BatchMax bound the time that a batch takes; its lines end
+	// evenly over it. Default to 0: at once.
+	BatchMin, BatchMax time.Duration
+	// BatchWindow is when a batch expires. Defaults to 24 hours.
+	BatchWindow time.Duration
+	// BatchCancel is how long a batch goes on after it was cancelled.
+	BatchCancel time.Duration
 	// Books is where calls are written down. Nil: nowhere. Several providers
 	// may share books. The provider does not close them.
 	Books *Books
@@ -82,6 +89,10 @@ func (c Config) withDefaults() Config {
 	if c.MaxTokens == 0 {
 		c.MaxTokens = max(64, c.MinTokens)
 	}
+	c.BatchMax = max(c.BatchMax, c.BatchMin)
+	if c.BatchWindow == 0 {
+		c.BatchWindow = 24 * time.Hour
+	}
 	return c
 }
 
@@ -101,6 +112,9 @@ func (c Config) check() error {
 	}
 	if c.TimeToFirstToken < 0 || c.RetryAfter < 0 {
 		bad("time_to_first_token and retry_after must not be negative")
+	}
+	if c.BatchMin < 0 || c.BatchWindow < 0 || c.BatchCancel < 0 {
+		bad("batch_min, batch_window and batch_cancel must not be negative")
 	}
 	if c.MinTokens < 1 || c.MaxTokens < c.MinTokens || c.MaxTokens > maxFill {
 		bad("min_tokens is %d and max_tokens %d: they must be a range within 1 and %d", c.MinTokens, c.MaxTokens, maxFill)

@@ -5,7 +5,9 @@
 // codec as a real one, and an http.Handler, for tests over real sockets.
 //
 // Endpoints: chat completions, completions, responses, messages (each whole or
-// streamed), embeddings, models. Fields that are read: model, messages, prompt,
+// streamed), embeddings, models; and for batches, at half the price, OpenAI's
+// files and batches and Anthropic's message batches (kept in memory: they die
+// with the process). Fields that are read: model, messages, prompt,
 // input, instructions, system, stream, stream_options, max_tokens and its
 // siblings, dimensions, encoding_format, tools, tool_choice, response_format, text.format,
 // output_config; all others are ignored. A request with tools gets a call of
@@ -27,7 +29,8 @@
 // [Config] has: Seed, TimeToFirstToken, TokensPerSecond, ErrorShare, Faults,
 // RetryAfter, MinTokens and MaxTokens (the range of an answer's length), Fill
 // (answer with exactly the max_tokens asked for), CacheShare, ReasoningShare,
-// Models, Prices, APIKey, MaxConcurrent, Books.
+// Models, Prices, APIKey, MaxConcurrent, BatchMin, BatchMax, BatchWindow,
+// BatchCancel, Books.
 //
 // # Invariants
 //
@@ -40,5 +43,6 @@
 //	    that is killed leaves calls without one.
 //	I4  Costs in the books are computed here, with arbitrary precision, from
 //	    prices given here: they share no code with what they are to check.
-//	I5  Without latencies there are no timers.
+//	I5  Without latencies there are no timers; batches move when they are
+//	    looked at.
 package simulated

@@ -17,6 +17,7 @@ type Provider struct {
 	cfg                 Config
 	calls               atomic.Int64
 	running, maxRunning atomic.Int64
+	batches             batches
 }
 
 // Stats counts a provider's calls.
@@ -74,6 +75,9 @@ func (p *Provider) leave() { p.running.Add(-1) }
 
 // serve answers one call. It returns an error only when the client is gone.
 func (p *Provider) serve(req *http.Request) (*http.Response, error) {
+	if what, id, verb, ok := batchPath(req.URL.Path); ok {
+		return p.serveBatches(req, what, id, verb)
+	}
 	raw, err := readBody(req)
 	if err != nil {
 		return nil, err
