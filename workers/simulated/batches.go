@@ -2,7 +2,6 @@ package simulated
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -246,7 +245,7 @@ func (p *Provider) runItem(b *batch, it *item) {
 	if it.done {
 		return
 	}
-	c := &call{p: p, ctx: context.Background(), line: Line{Key: it.id, Batch: true}, kind: kinds[endpoint(it.path)]} // one goroutine, no waits
+	c := &call{p: p, line: Line{Key: it.id, Batch: true}, kind: kinds[endpoint(it.path)]} // without a context: it waits for nothing
 	r := c.parse(it.path, it.body)
 	if r == nil {
 		c.stream = false
