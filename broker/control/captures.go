@@ -2,21 +2,24 @@ package control
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 
+	"github.com/sluicehq/sluice/broker/capture"
 	"github.com/sluicehq/sluice/broker/peek"
+	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// recorded is a decision as the ledger has it.
-type recorded struct {
-	Attempt  int            `json:"attempt"`
-	Decision *wire.Decision `json:"decision"`
+// captured is a decision as the ledger has it, and what it saw.
+type captured struct {
+	Attempt  int             `json:"attempt"`
+	Decision *wire.Decision  `json:"decision"`
+	Capture  *router.Capture `json:"capture,omitempty"`
+	Missing  string          `json:"missing,omitempty"` // why there is no capture
 }
 
-// captures gives what the decisions about a job saw, beside what was recorded
-// of them, so that whoever asks can decide again. A job that is not of the
-// sample has none.
+// captures gives the recorded decisions about a job and what they saw, so that
+// whoever asks can decide again.
 func (s *Service) captures(ctx context.Context, req adminRequest) (any, error) {
 	if !wire.ValidName(req.Tenant) || !wire.ValidName(req.Job) {
 		return nil, wire.Errorf(wire.CodeInvalidRequest, "", "tenant and job must match [A-Za-z0-9_-]{1,64}")
@@ -28,17 +31,53 @@ func (s *Service) captures(ctx context.Context, req adminRequest) (any, error) {
 	if len(records) == 0 {
 		return nil, wire.Errorf(wire.CodeNotFound, "job", "job %s of tenant %s has no record", req.Job, req.Tenant)
 	}
-	decisions := []recorded{}
+	decisions := []captured{}
 	for _, r := range records {
-		if a := r.Entry.Attempt; r.Status == wire.Running && r.Reason == "" && a != nil && a.Decision != nil {
-			decisions = append(decisions, recorded{a.N, a.Decision})
+		a := r.Entry.Attempt
+		if r.Status != wire.Running || r.Reason != "" || a == nil || a.Decision == nil {
+			continue
 		}
+		d := captured{Attempt: a.N, Decision: a.Decision}
+		switch d.Capture, err = s.capture(ctx, &r.Entry); {
+		case errors.Is(err, capture.ErrLost):
+			d.Missing = err.Error()
+		case err != nil:
+			return nil, err
+		case d.Capture == nil:
+			d.Missing = "what the decision saw was not captured (records.captures)"
+		}
+		decisions = append(decisions, d)
 	}
-	captures := []json.RawMessage{}
-	_, err = s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamCaptures), s.cfg.Subjects.Captures(req.Tenant, req.Job), 1,
+	return map[string]any{"decisions": decisions}, nil
+}
+
+// capture reads what the decision behind a claim saw; nil: it was not captured.
+func (s *Service) capture(ctx context.Context, e *wire.Entry) (*router.Capture, error) {
+	d := e.Attempt.Decision
+	if d.Seen == "" {
+		return nil, nil
+	}
+	mark, err := capture.ParseMark(d.Seen)
+	if err != nil {
+		return nil, err
+	}
+	r, fault := capture.NewReader(mark.N), error(nil)
+	_, err = s.scan(ctx, s.cfg.Subjects.Stream(wire.StreamCaptures), s.cfg.Subjects.Captures(mark.Run, mark.Period), 1,
 		func(m peek.Message) *wire.Meta {
-			captures = append(captures, m.Data)
+			if done := false; fault == nil {
+				if done, fault = r.Block(m.Data); done {
+					return &e.Meta
+				}
+			}
 			return nil
 		})
-	return map[string]any{"recorded": decisions, "captures": captures}, err
+	if err = errors.Join(err, fault); err != nil {
+		return nil, err
+	}
+	c, err := r.Capture(&e.Meta, &e.Progress)
+	if err != nil {
+		return nil, err
+	}
+	c.Input.Meta.Webhook, c.Input.Meta.Trace = "", "" // no decision looks at them
+	return c, nil
 }

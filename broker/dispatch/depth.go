@@ -59,6 +59,24 @@ type tally struct {
 	last     uint64            // the work stream's last sequence then
 	turn     int64             // when the clock alone changes what load says, 0: never
 	asked    time.Time         // when the look under way was asked for, zero: none
+	changed  []int32           // pools whose load is other than when the last decision was noted
+	differs  []bool            // by pool index: it is in changed
+}
+
+// differ notes that a pool's load is not what it was.
+func (t *tally) differ(pool int) {
+	if !t.differs[pool] {
+		t.differs[pool] = true
+		t.changed = append(t.changed, int32(pool))
+	}
+}
+
+// noted forgets what differed.
+func (t *tally) noted() {
+	for _, i := range t.changed {
+		t.differs[i] = false
+	}
+	t.changed = t.changed[:0]
 }
 
 // ownPublish is a work message of ours.
@@ -72,7 +90,7 @@ type ownPublish struct {
 func (t *tally) reset(table *router.Table, s wire.Subjects) {
 	pools := table.Pools()
 	was := *t
-	*t = tally{table: table, load: make([]router.Load, len(pools)), unacked: make([]int32, len(pools)), asked: t.asked}
+	*t = tally{table: table, load: make([]router.Load, len(pools)), unacked: make([]int32, len(pools)), asked: t.asked, differs: make([]bool, len(pools))}
 	for i, p := range pools {
 		t.subjects = append(t.subjects, s.Work(p.Name))
 		if was.table == nil {
@@ -96,6 +114,7 @@ func (t *tally) fill(s *observe.Snapshot, now time.Time) {
 	for i := range t.load {
 		l := &t.load[i]
 		s.Fill(i, at, t.last, l)
+		t.differ(i)
 		for _, until := range [...]int64{l.OpenUntil, l.LimitedUntil} {
 			if until > at && (t.turn == 0 || until < t.turn) {
 				t.turn = until
@@ -108,6 +127,7 @@ func (t *tally) fill(s *observe.Snapshot, now time.Time) {
 // in them; later ones are added.
 func (t *tally) look(d depths) {
 	for i := range t.load {
+		t.differ(i)
 		t.load[i].Depth = int32(d.bySubject[t.subjects[i]]) + t.unacked[i]
 	}
 	kept := t.own[:0]
@@ -123,10 +143,13 @@ func (t *tally) look(d depths) {
 // sent counts a publish of ours before its acknowledgement.
 func (t *tally) sent(pool int) {
 	t.unacked[pool]++
+	t.differ(pool)
 	l := &t.load[pool]
 	l.Depth++
 	l.Probes = max(l.Probes-1, 0)
-	l.Requests.Used++
+	if l.Requests.Limit > 0 {
+		l.Requests.Used++
+	}
 	if l.Tokens.Limit > 0 {
 		l.Tokens.Used += max(t.facts.Pools[pool].Each, 1)
 	}
@@ -139,6 +162,7 @@ func (t *tally) settled(o outcome) {
 	}
 	t.unacked[o.pool]--
 	if o.err != nil {
+		t.differ(o.pool)
 		t.load[o.pool].Depth--
 		return
 	}

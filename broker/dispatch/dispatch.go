@@ -66,8 +66,9 @@ type Dispatcher struct {
 
 	replanned chan struct{} // there is a new plan
 
-	captures   chan capturing
-	uncaptured atomic.Uint64 // since it was last said
+	captures   chan keeping
+	uncaptured atomic.Uint64 // blocks, since it was last said
+	lost       atomic.Bool   // a block was not stored
 
 	placed atomic.Uint64
 	rare   sync.WaitGroup // jobs that leave the loop another way than to a pool
@@ -126,7 +127,7 @@ func New(cfg Config, table *router.Table) *Dispatcher {
 		asks:     make(chan []*ask, 1),
 		held:     make(chan []*ask),
 		wake:     make(chan struct{}, 1),
-		captures: make(chan capturing, maxCaptures),
+		captures: make(chan keeping, maxCaptures),
 		lifts:    newLifts(),
 
 		replanned: make(chan struct{}, 1),
@@ -193,7 +194,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { d.takeHolds(ctx); return nil })
 	g.Go(func() error { l.run(ctx); close(d.sent); close(d.captures); return nil })
 	g.Go(func() error { d.ack(); return nil })
-	g.Go(func() error { d.keepCaptures(); return nil })
+	g.Go(func() error { d.keepCaptures(ctx); return nil })
 	err = g.Wait()
 	d.rare.Wait()
 	return err

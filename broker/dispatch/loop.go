@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sluicehq/sluice/broker/capture"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -41,12 +42,16 @@ type loop struct {
 	plan     *steer.Plan                    // that the held jobs' courses are of
 	purse    *purse                         // nil: no budgets
 	soonest  int64                          // no deadline of a held job is before this, 0: there is none
+	captures *capture.Writer
+	seal     *time.Timer // ends a block of captures, while sealing
+	sealing  bool
 }
 
 func newLoop(d *Dispatcher) *loop {
 	l := &loop{d: d, classes: map[wire.Class]*lane{}, lots: map[lot]bool{}, pace: lookEvery, sequence: map[string]uint64{},
 		aside: map[lot]aside{}, budgets: map[string]*router.RetryBudget{},
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	l.captures = l.newCaptures()
 	if d.cfg.Budgets != nil {
 		l.purse = newPurse(d.cfg.Budgets)
 	}
@@ -61,6 +66,8 @@ func (l *loop) run(ctx context.Context) {
 	defer pulse.Stop()
 	retry := time.NewTimer(lookEvery)
 	defer retry.Stop()
+	l.seal = time.NewTimer(sealAfter)
+	defer l.seal.Stop()
 	for ctx.Err() == nil {
 		select {
 		case it := <-l.d.arrived:
@@ -80,6 +87,9 @@ func (l *loop) run(ctx context.Context) {
 			l.openLot(ctx, k)
 		case k := <-l.d.emptied:
 			delete(l.lots, k)
+		case <-l.seal.C:
+			l.sealing = false
+			l.captures.Seal()
 		case <-retry.C:
 		case <-pulse.C:
 			l.keepAlive()
@@ -94,6 +104,7 @@ func (l *loop) run(ctx context.Context) {
 			retry.Reset(wait)
 		}
 	}
+	l.captures.Seal()
 	l.handBack()
 }
 
@@ -238,7 +249,7 @@ func (l *loop) attempt(it *item, now time.Time) *wire.Attempt {
 	l.sequence[l.choice.Route.Name()]++
 	a := it.course.Attempt(it.asg.Progress.Attempts+1, l.tally.table, l.tally.load, &l.choice)
 	a.Doubtful = l.doubts(l.choice.Candidate(), it, now)
-	l.capture(it, a.N)
+	l.capture(it, a.Decision)
 	return a
 }
 

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"math"
 	"time"
 
 	"github.com/sluicehq/sluice/router"
@@ -71,8 +72,20 @@ func (f *fold) snapshot(now int64, last *Snapshot) *Snapshot {
 	s.Stats = make([]router.Stats, len(table.Targets()))
 	for i, t := range table.Targets() {
 		s.Stats[i] = f.stats(t, now)
+		round(&s.Stats[i])
 	}
 	return s
+}
+
+// round leaves 16 bits of mantissa of what is measured, a fiftieth of a
+// thousandth: whoever writes down what decisions saw then writes little.
+func round(s *router.Stats) {
+	t, p := &s.TTFT, &s.PerToken
+	for _, x := range [...]*float64{&s.Success, &s.Samples, &s.Throughput, &s.PeakEWMA, &s.CacheShare,
+		&t.Mean, &t.P50, &t.P90, &t.P95, &t.P99, &p.Mean, &p.P50, &p.P90, &p.P95, &p.P99} {
+		const low = 52 - 16
+		*x = math.Float64frombits((math.Float64bits(*x) + 1<<(low-1)) &^ (1<<low - 1))
+	}
 }
 
 // Fill writes what is known of pool i into a load whose depth is set; last is

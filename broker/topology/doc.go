@@ -6,7 +6,7 @@
 //	WORK    one subject per pool, shallow      work queue, a consumer per pool
 //	LEDGER  one subject per job                limits, purged only behind the ingester
 //	CHUNKS  streamed answers                   limits, an hour
-//	CAPTURES what sampled decisions saw         limits, as long as records
+//	CAPTURES what decisions saw                 limits, as long as records
 //	DEAD    dead letters                       limits, 30 days
 //
 // Invariants:

@@ -21,7 +21,7 @@ type Config struct {
 	JobsMax   int64         // bytes of queued jobs, beyond which submissions are refused; 0: no bound
 	// CapturesAge is how long captures of decisions are kept; default 24 h.
 	CapturesAge time.Duration
-	CapturesMax int64 // bytes of them; default 256 MiB
+	CapturesMax int64 // bytes of them; default 1 GiB
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -79,7 +79,7 @@ func streams(c Config) []jetstream.StreamConfig {
 }
 
 // capturesMax is the most bytes of captures that are kept.
-const capturesMax = 256 << 20
+const capturesMax = 1 << 30
 
 const defaultChunks = 2 << 30
 

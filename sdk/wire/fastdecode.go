@@ -331,6 +331,8 @@ func (s *scanner) decision(d *Decision) error {
 			return integer(s, &d.Left)
 		case "fx":
 			return s.boolean(&d.Next)
+		case "sn":
+			return str(s, &d.Seen)
 		case "c":
 			if d.Candidates != nil {
 				return errSlow

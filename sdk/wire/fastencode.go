@@ -259,6 +259,7 @@ func (o *objectWriter) decision(d *Decision) {
 	if d.Next {
 		o.key("fx").truth(true)
 	}
+	o.optText("sn", d.Seen)
 	o.close()
 }
 

@@ -117,6 +117,8 @@ type Decision struct {
 	Fallback int  `json:"fb,omitempty"`
 	Left     int  `json:"fl,omitempty"`
 	Next     bool `json:"fx,omitempty"`
+	// Seen marks where what the decision saw is kept; empty: nowhere.
+	Seen string `json:"sn,omitempty"`
 }
 
 // Candidate is a (pool, upstream model) pair as a decision saw it.

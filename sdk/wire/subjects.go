@@ -129,9 +129,8 @@ func (s Subjects) BudgetEvents(kind string) string { return s.join("events", "bu
 // Admin is the request subject of an administrative operation.
 func (s Subjects) Admin(op string) string { return s.join("admin", op) }
 
-// Captures holds what the decisions about a job saw, of the jobs that are
-// sampled.
-func (s Subjects) Captures(tenant, job string) string { return s.join("captures", tenant, job) }
+// Captures holds what the decisions of a run of a router saw, by period.
+func (s Subjects) Captures(run, period string) string { return s.join("captures", run, period) }
 
 // Files holds the parts of a stored file, or the results of a batch, in order.
 func (s Subjects) Files(tenant, id string) string { return s.join("files", tenant, id) }

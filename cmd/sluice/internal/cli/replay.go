@@ -10,24 +10,23 @@ import (
 
 // capturesAnswer is what the server has of the decisions about a job.
 type capturesAnswer struct {
-	Recorded []struct {
-		Attempt  int            `json:"attempt"`
-		Decision *wire.Decision `json:"decision"`
-	} `json:"recorded"`
-	Captures []struct {
-		Attempt int             `json:"attempt"`
-		Capture *router.Capture `json:"capture"`
-	} `json:"captures"`
+	Decisions []struct {
+		Attempt  int             `json:"attempt"`
+		Decision *wire.Decision  `json:"decision"`
+		Capture  *router.Capture `json:"capture"` // nil: it is missing
+		Missing  string          `json:"missing"` // why
+	} `json:"decisions"`
 }
 
 // replayAnswer is one decision that was made again.
 type replayAnswer struct {
 	Attempt  int             `json:"attempt"`
-	Same     bool            `json:"same"` // bit for bit
+	Same     bool            `json:"same"`              // bit for bit
+	Missing  string          `json:"missing,omitempty"` // why it cannot be made again
 	Differs  []string        `json:"differs,omitempty"`
 	Recorded *wire.Decision  `json:"recorded"`
-	Replayed *wire.Decision  `json:"replayed"`
-	Capture  *router.Capture `json:"capture"`
+	Replayed *wire.Decision  `json:"replayed,omitempty"`
+	Capture  *router.Capture `json:"capture,omitempty"`
 }
 
 // replayCommand is route replay.
@@ -35,9 +34,9 @@ func (g *globals) replayCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "replay ID", Short: "Make the decisions about a job again, and compare them with the recorded ones", Args: exactly(1, "one job ID"),
 		Long: `Make the decisions about a job again, from all that they saw, and compare them
-with the recorded ones, bit for bit. What they saw is kept of a sample of the
-jobs (records.captures, 1 % by default; 1 keeps all), as long as records are,
-up to 256 MiB. With --json, it is in the answer.`,
+with the recorded ones, bit for bit. What they saw is kept as long as records
+are, up to 1 GiB (about 20 million decisions); with --json, it is in the answer.
+Set records.captures below 1 to keep it of a share of the jobs only.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, c, err := g.dialAdmin(cmd)
 			if err != nil {
@@ -54,44 +53,40 @@ up to 256 MiB. With --json, it is in the answer.`,
 				return err
 			}
 			if len(replays) == 0 {
-				return &failure{code: exitFailed, msg: fmt.Sprintf("the decisions about job %s were not captured", clean(args[0])),
-					hint: "set records.captures to 1 to capture those about all jobs"}
+				return &failure{code: exitFailed, msg: fmt.Sprintf("no attempt of job %s has begun, so there is no decision to make again", clean(args[0]))}
 			}
 			return g.printReplays(cmd, replays)
 		}}
 }
 
-// replay decides again what was captured and recorded.
+// replay decides again what was captured.
 func (a *capturesAnswer) replay() (out []replayAnswer, err error) {
-	for _, c := range a.Captures {
-		r := replayAnswer{Attempt: c.Attempt, Capture: c.Capture}
-		for _, x := range a.Recorded {
-			if x.Attempt == c.Attempt && x.Decision.Sequence == c.Capture.Input.Sequence {
-				r.Recorded = x.Decision
+	for _, d := range a.Decisions {
+		r := replayAnswer{Attempt: d.Attempt, Recorded: d.Decision, Capture: d.Capture, Missing: d.Missing}
+		if d.Capture != nil {
+			if r.Replayed, r.Differs, err = router.Verify(d.Capture, r.Recorded); err != nil {
+				return nil, fmt.Errorf("the decision about attempt %d cannot be made again: %w", d.Attempt, err)
 			}
+			r.Same = len(r.Differs) == 0
 		}
-		if r.Recorded == nil {
-			continue // of a copy of the job that lost its claim
-		}
-		if r.Replayed, r.Differs, err = router.Verify(c.Capture, r.Recorded); err != nil {
-			return nil, fmt.Errorf("the decision about attempt %d cannot be made again: %w", c.Attempt, err)
-		}
-		r.Same = len(r.Differs) == 0
 		out = append(out, r)
 	}
 	return out, nil
 }
 
 func (g *globals) printReplays(cmd *cobra.Command, replays []replayAnswer) error {
-	w, same := cmd.OutOrStdout(), true
+	w, same, missing := cmd.OutOrStdout(), true, ""
 	for i := range replays {
 		r := &replays[i]
-		if same = same && r.Same; g.json {
-			continue
-		}
 		said := "the same, bit for bit"
-		if !r.Same {
-			said = "differs"
+		switch {
+		case r.Missing != "":
+			said, missing = r.Missing, r.Missing
+		case !r.Same:
+			said, same = "differs", false
+		}
+		if g.json {
+			continue
 		}
 		if _, err := fmt.Fprintf(w, "attempt %d: %s\n", r.Attempt, said); err != nil {
 			return err
@@ -100,6 +95,9 @@ func (g *globals) printReplays(cmd *cobra.Command, replays []replayAnswer) error
 			if _, err := fmt.Fprintln(w, "  "+clean(d)); err != nil {
 				return err
 			}
+		}
+		if r.Replayed == nil {
+			continue
 		}
 		if err := printDecision(w, r.Replayed, "  "); err != nil {
 			return err
@@ -110,8 +108,11 @@ func (g *globals) printReplays(cmd *cobra.Command, replays []replayAnswer) error
 			return err
 		}
 	}
-	if !same {
+	switch {
+	case !same:
 		return &failure{code: exitFailed, msg: "a decision differs from the recorded one"}
+	case missing != "":
+		return &failure{code: exitFailed, msg: "a decision cannot be made again: " + clean(missing)}
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ type Webhooks struct {
 // Records says how long results live.
 type Records struct {
 	Retention time.Duration `yaml:"retention"` // of results and job IDs; at least twice workers.ack_wait; default 24h
-	Captures  float64       `yaml:"captures"`  // share of the jobs whose decisions can be replayed; 0 to 1; default 0.01
+	Captures  float64       `yaml:"captures"`  // share of the jobs whose decisions can be replayed; 0 to 1; default 1
 }
 
 // Workers are the bounds of running a job.

@@ -42,7 +42,7 @@ func base() *Config {
 		HTTP:     HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384},
 		DataDir:  "./sluice-data",
 		Webhooks: Webhooks{Timeout: 15 * time.Second, RetryFor: 24 * time.Hour},
-		Records:  Records{Retention: 24 * time.Hour, Captures: 0.01},
+		Records:  Records{Retention: 24 * time.Hour, Captures: 1},
 		Workers: Workers{AckWait: 30 * time.Second, MaxAttempts: 3, RetryBackoff: 500 * time.Millisecond,
 			RetryBudget: 0.25, RetryMinimum: 60, Drain: 30 * time.Second},
 		Holds:     Holds{MaxTokens: 4096, MediaTokens: 65536},
