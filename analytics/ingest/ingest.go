@@ -46,7 +46,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// FlushInterval is the longest that a row waits for company, and four of
-	// them where it is one of very many. Defaults to 500 ms.
+	// them where it is one of very many that keep coming. Defaults to 500 ms.
 	FlushInterval time.Duration
 	// MaxRows in memory cause a flush. Defaults to 20,000.
 	MaxRows int

@@ -55,7 +55,7 @@ func (s *session) run(ctx, held context.Context) error {
 		case !errors.Is(err, ledger.ErrQuiet):
 			return err
 		}
-		if s.mustFlush(err != nil || m.Pending == 0) {
+		if s.mustFlush(err != nil, m.Pending == 0) {
 			if err := s.flush(held); err != nil {
 				return err
 			}
@@ -128,27 +128,36 @@ func (s *session) add(m *ledger.Seen) {
 
 func (s *session) rows() int { return len(s.attempts) + len(s.jobs) }
 
-// deadline is when to look around next: when to write, where rows wait.
+// deadline is how long to wait for another record.
 func (s *session) deadline() time.Time {
 	switch {
 	case s.due.IsZero():
 		return time.Now().Add(idle)
-	case s.rows() >= crowd: // many come: fewer, larger parts spare ClickHouse more than half of its work
-		return s.due.Add(3 * s.in.cfg.FlushInterval)
+	case s.rows() >= crowd:
+		lull := time.Now().Add(s.in.cfg.FlushInterval / 5)
+		if due := s.crowdDue(); due.Before(lull) {
+			return due
+		}
+		return lull
 	}
 	return s.due
 }
 
-// mustFlush says whether to write now; caught means that nothing more is
-// there to read at the moment.
-func (s *session) mustFlush(caught bool) bool {
+// crowdDue is when a crowd is written though more come.
+func (s *session) crowdDue() time.Time { return s.due.Add(3 * s.in.cfg.FlushInterval) }
+
+// mustFlush says whether to write now; quiet means that no record came until
+// the deadline, caught that nothing more is there to read at the moment.
+func (s *session) mustFlush(quiet, caught bool) bool {
 	switch {
 	case s.rows() == 0:
-		return caught || s.read%1024 == 0 // only the position moves
+		return quiet || caught || s.read%1024 == 0 // only the position moves
 	case s.rows() >= s.in.cfg.MaxRows || s.bytes >= s.in.cfg.MaxBytes:
 		return true
+	case s.rows() >= crowd: // many come: fewer, larger parts spare ClickHouse more than half of its work
+		return quiet || !time.Now().Before(s.crowdDue())
 	}
-	return !time.Now().Before(s.deadline())
+	return !time.Now().Before(s.due)
 }
 
 // crowd is how many rows are company enough to wait for more of it.
