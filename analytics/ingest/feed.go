@@ -32,49 +32,50 @@ func newFeed(cfg Config, from uint64) *feed {
 	return &feed{cfg: cfg, read: from - 1, timer: time.NewTimer(time.Hour)}
 }
 
-// next gives the next record, or ledger.ErrQuiet when there is none until the
+// next is the next record, or ledger.ErrQuiet when there is none until the
 // deadline or the end of ctx.
-func (f *feed) next(ctx context.Context, m *ledger.Seen, deadline time.Time) error {
+func (f *feed) next(ctx context.Context, deadline time.Time) (*ledger.Seen, error) {
 	if f.own == nil && f.stop != nil {
 		seen, err := f.await(ctx, deadline)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if seen != nil && f.continues(seen) {
-			f.give(m, seen)
-			return nil
+			f.give(seen)
+			return seen, nil
 		}
 		f.leave() // something is missing: read it
 	}
 	if f.own == nil {
 		r, err := ledger.OpenReader(ctx, f.cfg.JS, f.cfg.Subjects, f.read+1, time.Time{})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		f.own = r
 	}
 	if seen := f.peek(); f.met || seen != nil && f.continues(seen) { // the tail takes over
 		f.own.Close()
 		f.own = nil
-		return f.next(ctx, m, deadline)
+		return f.next(ctx, deadline)
 	}
-	if err := f.own.Read(ctx, m, deadline); err != nil {
-		return err
+	m, err := f.own.Read(ctx, deadline)
+	if err != nil {
+		return nil, err
 	}
 	f.read = m.Seq
 	if m.Pending == 0 && f.cfg.Tail != nil && f.stop == nil {
 		f.follow()
 	}
-	return nil
+	return m, nil
 }
 
 // continues reports whether nothing lies between what has been given and m.
 func (f *feed) continues(m *ledger.Seen) bool { return m.Prev != 0 && m.Prev <= f.read }
 
-func (f *feed) give(m, seen *ledger.Seen) {
-	*m, f.read, f.head, f.met = *seen, seen.Seq, nil, false
-	m.Pending = max(m.Pending, uint64(len(f.live)))
-}
+func (f *feed) give(m *ledger.Seen) { f.read, f.head, f.met = m.Seq, nil, false }
+
+// behind is how many records are known to follow m.
+func (f *feed) behind(m *ledger.Seen) uint64 { return max(m.Pending, uint64(len(f.live))) }
 
 // peek is the tail's first record that has not been given, nil if there is
 // none yet.

@@ -14,7 +14,7 @@ func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
 	if rowless(m) {
 		return nil, nil, nil
 	}
-	rec, err := wire.DecodeRecord(m.Header, nil)
+	rec, err := m.Record()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -22,7 +22,7 @@ func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
 		a = &store.Attempt{Seq: m.Seq, TS: m.At, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
 	}
 	if rec.Status.Terminal() && rec.Entry.Meta.Shadow == "" {
-		j = jobRow(m, &rec)
+		j = jobRow(m, rec)
 	}
 	return a, j, nil
 }

@@ -46,16 +46,17 @@ func (s *session) run(ctx, held context.Context) error {
 	defer f.close()
 	s.read = from - 1
 	s.in.progress.restart(from - 1)
-	var m ledger.Seen
+	var behind uint64
 	for ctx.Err() == nil && held.Err() == nil {
-		err := f.next(ctx, &m, s.deadline())
+		m, err := f.next(ctx, s.deadline())
 		switch {
 		case err == nil:
-			s.add(&m)
+			behind = f.behind(m)
+			s.add(m, behind)
 		case !errors.Is(err, ledger.ErrQuiet):
 			return err
 		}
-		if s.mustFlush(err != nil, m.Pending == 0) {
+		if s.mustFlush(err != nil, behind == 0) {
 			if err := s.flush(held); err != nil {
 				return err
 			}
@@ -102,10 +103,10 @@ func (s *session) sameLedger(stream jetstream.Stream) error {
 		"these rows came from; restore it, or use another ClickHouse database (or drop this one)", have, s.stream, last)
 }
 
-// add takes a record into the batch.
-func (s *session) add(m *ledger.Seen) {
+// add takes a record, which others are behind, into the batch.
+func (s *session) add(m *ledger.Seen, behind uint64) {
 	s.read = m.Seq
-	s.in.progress.saw(m.Seq, m.Pending)
+	s.in.progress.saw(m.Seq, behind)
 	a, j, err := decode(m)
 	if err != nil {
 		s.in.progress.undecodable.Add(1)

@@ -144,13 +144,13 @@ func first(h map[string][]string, name string) string {
 
 // record folds one record of the ledger, stored at the time. It reports
 // whether something changed that decisions should soon know.
-func (f *fold) record(h map[string][]string, at int64) bool {
-	running := first(h, wire.HeaderStatus) == string(wire.Running)
-	p := f.pools[first(h, wire.HeaderPool)]
+func (f *fold) record(m *ledger.Seen, at int64) bool {
+	running := first(m.Header, wire.HeaderStatus) == string(wire.Running)
+	p := f.pools[first(m.Header, wire.HeaderPool)]
 	if p == nil || running && !f.counting {
 		return false
 	}
-	rec, err := wire.DecodeRecord(h, nil)
+	rec, err := m.Record()
 	if err != nil || rec.Entry.Attempt == nil || rec.Reason == wire.ReasonCancel {
 		return false // I3
 	}

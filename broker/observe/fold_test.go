@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -33,19 +34,19 @@ func newTestFold(t *testing.T, limits map[string]Limits) *fold {
 }
 
 // records are a claim and an end as the ledger has them.
-func claim(pool, job string, work uint64) map[string][]string {
+func claim(pool, job string, work uint64) *ledger.Seen {
 	r := wire.Record{Status: wire.Running, Entry: wire.Entry{Meta: wire.Meta{ID: job, Tenant: "acme", BodyBytes: 400}, Owner: "w", WorkSeq: work,
 		Attempt: &wire.Attempt{N: 1, Pool: pool, Model: "m"}}}
-	return r.Encode()
+	return &ledger.Seen{Header: r.Encode()}
 }
 
-func end(pool, job string, change func(*wire.Attempt)) map[string][]string {
+func end(pool, job string, change func(*wire.Attempt)) *ledger.Seen {
 	a := &wire.Attempt{N: 1, Pool: pool, Model: "m", Status: wire.Succeeded, LatencyMS: 100, Usage: wire.Usage{Input: 10, Output: 20}}
 	if change != nil {
 		change(a)
 	}
 	r := wire.Record{Status: a.Status, Entry: wire.Entry{Meta: wire.Meta{ID: job, Tenant: "acme", BodyBytes: 400}, Attempt: a}}
-	return r.Encode()
+	return &ledger.Seen{Header: r.Encode()}
 }
 
 func failed(code wire.Code) func(*wire.Attempt) {
@@ -221,7 +222,7 @@ func TestI3Garbage(t *testing.T) {
 		nil, {}, {wire.HeaderStatus: {"running"}}, {wire.HeaderPool: {"a"}}, {wire.HeaderPool: {"a"}, wire.HeaderStatus: {"running"}, wire.HeaderEntry: {"{"}},
 		{wire.HeaderPool: {"a"}, wire.HeaderStatus: {"succeeded"}, wire.HeaderEntry: {"{}"}}, {wire.HeaderPool: {}, wire.HeaderStatus: {}},
 	} {
-		f.record(h, 1)
+		f.record(&ledger.Seen{Header: h}, 1)
 	}
 	if l := f.load("a", second, 0, 0); l.Requests.Used != 0 {
 		t.Errorf("%+v", l)

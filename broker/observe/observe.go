@@ -210,7 +210,7 @@ func (o *Observer) heard(m *ledger.Seen) {
 		return // half of all records, of which nobody needs to know
 	}
 	o.mu.Lock()
-	news := o.state.record(m.Header, m.At.UnixNano())
+	news := o.state.record(m, m.At.UnixNano())
 	o.counts.Store(o.state.counting)
 	o.mu.Unlock()
 	o.folded.Store(m.Seq)

@@ -214,7 +214,7 @@ func (w *Watcher) heard(m *ledger.Seen) {
 	if idle {
 		return
 	}
-	rec, err := wire.DecodeRecord(m.Header, nil)
+	rec, err := m.Record()
 	if err != nil || !rec.EndsAttempt() || rec.Entry.Attempt.Decision == nil || rec.Entry.Meta.Shadow != "" {
 		return
 	}

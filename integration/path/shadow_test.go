@@ -21,16 +21,16 @@ func (r *rig) shadowsOf() map[string][]wire.Record {
 	}
 	defer reader.Close()
 	for {
-		var m ledger.Seen
-		if err := reader.Read(r.t.Context(), &m, time.Now().Add(time.Second)); err != nil {
+		m, err := reader.Read(r.t.Context(), time.Now().Add(time.Second))
+		if err != nil {
 			return out
 		}
-		rec, err := wire.DecodeRecord(m.Header, nil)
+		rec, err := m.Record()
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		if rec.Entry.Meta.Shadow != "" {
-			out[rec.Entry.Meta.ID] = append(out[rec.Entry.Meta.ID], rec)
+			out[rec.Entry.Meta.ID] = append(out[rec.Entry.Meta.ID], *rec)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +24,7 @@ const (
 )
 
 // Seen is a ledger record as read: its headers, without the body. It is shared
-// by all who read it and not to be changed.
+// by all who read it and not to be changed. It is safe for concurrent use.
 type Seen struct {
 	Seq     uint64
 	Prev    uint64    // a Tail's: sequence of the record before, 0: something may be missing
@@ -31,6 +32,16 @@ type Seen struct {
 	Pending uint64    // messages behind it
 	Size    int       // bytes
 	Header  map[string][]string
+
+	once   sync.Once // of what follows
+	record wire.Record
+	fault  error
+}
+
+// Record is the decoded record, without its body; who asks first decodes it.
+func (m *Seen) Record() (*wire.Record, error) {
+	m.once.Do(func() { m.record, m.fault = wire.DecodeRecord(m.Header, nil) })
+	return &m.record, m.fault
 }
 
 // Reader follows the ledger in order. It speaks the pull protocol itself: it
@@ -106,11 +117,11 @@ func apiPrefix(js jetstream.JetStream) string {
 
 // Read returns the next message, or ErrQuiet when there is none until the
 // deadline or the end of ctx. Any other error is final for this reader.
-func (r *Reader) Read(ctx context.Context, m *Seen, deadline time.Time) error {
+func (r *Reader) Read(ctx context.Context, deadline time.Time) (*Seen, error) {
 	for {
 		if r.reply == "" {
 			if err := r.pull(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		silent := r.heard.Add(2 * pullHeartbeat)
@@ -121,17 +132,17 @@ func (r *Reader) Read(ctx context.Context, m *Seen, deadline time.Time) error {
 		msg := r.receive(ctx, until)
 		switch {
 		case msg == nil && !time.Now().Before(silent):
-			return errors.New("read the ledger: the server is silent")
+			return nil, errors.New("read the ledger: the server is silent")
 		case msg == nil:
-			return ErrQuiet
+			return nil, ErrQuiet
 		}
 		if !strings.HasPrefix(msg.Reply, "$JS.ACK.") {
 			if err := r.status(msg); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
-		return r.take(m, msg)
+		return r.take(msg)
 	}
 }
 
@@ -180,15 +191,15 @@ func (r *Reader) status(msg *nats.Msg) error {
 	return nil
 }
 
-// take fills m. The consumer counts its deliveries: a number left out means
+// take reads a delivery. The consumer counts its deliveries: a number left out means
 // that a message was lost on the way.
-func (r *Reader) take(m *Seen, msg *nats.Msg) error {
+func (r *Reader) take(msg *nats.Msg) (*Seen, error) {
 	md, err := ParseReply(msg.Reply)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if md.Delivered != r.last+1 {
-		return fmt.Errorf("read the ledger: delivery %d follows %d, a message was lost", md.Delivered, r.last)
+		return nil, fmt.Errorf("read the ledger: delivery %d follows %d, a message was lost", md.Delivered, r.last)
 	}
 	r.last = md.Delivered
 	if r.messages--; r.messages == 0 {
@@ -199,8 +210,7 @@ func (r *Reader) take(m *Seen, msg *nats.Msg) error {
 	if r.messages%64 == 0 || md.Pending == 0 {
 		r.heard = time.Now()
 	}
-	*m = Seen{Seq: md.Seq, At: md.At, Pending: md.Pending, Size: msg.Size(), Header: msg.Header}
-	return nil
+	return &Seen{Seq: md.Seq, At: md.At, Pending: md.Pending, Size: msg.Size(), Header: msg.Header}, nil
 }
 
 // Close drops what has not been read and removes the consumer.

@@ -93,8 +93,8 @@ func (t *Tail) read(ctx context.Context, since time.Time) error {
 	}
 	defer r.Close()
 	for ctx.Err() == nil {
-		m := new(Seen)
-		if err := r.Read(ctx, m, time.Now().Add(time.Minute)); err != nil {
+		m, err := r.Read(ctx, time.Now().Add(time.Minute))
+		if err != nil {
 			if errors.Is(err, ErrQuiet) {
 				continue
 			}

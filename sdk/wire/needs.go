@@ -27,6 +27,9 @@ func (f *bodyFields) needs() (n Needs) {
 	if !empty(f.thinking) && !bytes.Contains(f.thinking, []byte(`"disabled"`)) && !bytes.Contains(f.thinking, []byte(`"none"`)) {
 		n |= NeedThinking
 	}
+	if !bytes.Contains(f.required, []byte(`"type"`)) { // of a part; the usual prompt is one string
+		return n
+	}
 	for _, part := range [...]struct {
 		word string
 		need Needs
