@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard test-web
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -53,6 +53,9 @@ nats-server: ## build ./bin/nats-server, the release that go.mod names
 sdks: ## install the official SDKs that tests run into ./.sdks (by npm, pip and go; skipped when they are there)
 	@GO=$(GO) sh .ci/sdks
 
+gateways: ## install the HTTP gateways that bench-http measures into ./.gateways (by npm and pip; skipped when they are there)
+	@sh .ci/gateways
+
 up: build engine ## run everything in one process until it is interrupted; data in ./sluice-data
 	bin/sluice up $(ARGS)
 
@@ -68,6 +71,9 @@ test: engine sdks ## run every test, on the real engine and with the official SD
 bench: build engine ## jobs per second of the whole path beside one JetStream hop (line "ratio N.NN"), latency, trace replay
 	bin/sluice bench $(ARGS)
 	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS)
+
+bench-http: build engine gateways ## HTTP side by side before one upstream: Sluice, Go's reverse proxy, Portkey, LiteLLM (docs/http.md)
+	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice bench http --gateways "$$(sh .ci/gateways --path)" $(ARGS)
 
 bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every cost with the providers' books
 	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS) $(ARGS)
@@ -102,4 +108,4 @@ fuzz: ## run every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz $(GODIRS)
 
 clean: ## remove what build, engine, up and demo-real made (also ./sluice-data)
-	rm -rf bin .engine .sdks .demo sluice-data
+	rm -rf bin .engine .sdks .gateways .demo sluice-data

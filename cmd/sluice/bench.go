@@ -37,7 +37,7 @@ batch insert of the same rows.`,
   sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1
   sluice bench --batch 100000 --kills 10`,
 	}
-	c.AddCommand(benchRoutersCommand())
+	c.AddCommand(benchRoutersCommand(), benchHTTPCommand(), benchHTTPPartCommand())
 	var o bench.Options
 	f := c.Flags()
 	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile (pprof) of the last path to this file")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/bench"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/cli"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/spf13/cobra"
@@ -26,9 +27,10 @@ func upCommand() *cobra.Command {
   sluice up --config sluice.yaml --data-dir /var/lib/sluice`,
 	}
 	verbose := c.Flags().Bool("verbose", false, "log what is normally not worth a line")
+	profile := c.Flags().String("cpuprofile", "", "write a CPU profile (pprof) of this process to this file")
 	cli.ConfigFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		return serve(cmd, app.Roles(), *verbose)
+		return bench.Profiled(*profile, func() error { return serve(cmd, app.Roles(), *verbose) })
 	}
 	return c
 }

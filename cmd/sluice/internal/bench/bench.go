@@ -64,8 +64,8 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		if err != nil {
 			return err
 		}
-		p, err := profiled(o.Profile, func() (*PathRun, error) { return Path(ctx, o.Jobs, o.Concurrency) })
-		if err != nil {
+		var p *PathRun
+		if err := Profiled(o.Profile, func() (err error) { p, err = Path(ctx, o.Jobs, o.Concurrency); return err }); err != nil {
 			return err
 		}
 		fmt.Fprintf(w, "round %d  hop %6.0f messages/s   pipelined %6.0f messages/s   path %6.0f jobs/s   CPU %.3f s + ClickHouse %.3f s per 1,000 jobs\n",
@@ -95,22 +95,22 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	return nil
 }
 
-// profiled runs f, with a CPU profile of it written to path unless that is
+// Profiled runs f, with a CPU profile of it written to path unless that is
 // empty.
-func profiled(path string, f func() (*PathRun, error)) (*PathRun, error) {
+func Profiled(path string, f func() error) error {
 	if path == "" {
 		return f()
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := pprof.StartCPUProfile(file); err != nil {
-		return nil, errors.Join(err, file.Close())
+		return errors.Join(err, file.Close())
 	}
-	run, err := f()
+	err = f()
 	pprof.StopCPUProfile()
-	return run, errors.Join(err, file.Close())
+	return errors.Join(err, file.Close())
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

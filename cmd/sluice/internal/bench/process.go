@@ -27,6 +27,7 @@ type process struct {
 	dsn     string
 	log     io.Writer
 	environ []string // beside this process's own
+	flags   []string // of `up`, beside --config
 	cmd     *exec.Cmd
 }
 
@@ -50,7 +51,7 @@ func newProcess(command []string, pools func(dir string) string, log io.Writer) 
 
 // start runs the process and waits until it takes connections.
 func (p *process) start(ctx context.Context) error {
-	args := append(p.command[1:len(p.command):len(p.command)], "up", "--config", p.config)
+	args := append(p.command[1:len(p.command):len(p.command)], append([]string{"up", "--config", p.config}, p.flags...)...)
 	cmd := exec.Command(p.command[0], args...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	cmd.Env = append(os.Environ(), p.environ...)
