@@ -48,6 +48,7 @@ func (discard) Migrate(context.Context) error                         { return n
 func (discard) MaxSeq(context.Context, store.Table) (uint64, error)   { return 0, nil }
 func (discard) InsertAttempts(context.Context, []store.Attempt) error { return nil }
 func (discard) InsertJobs(context.Context, []store.Job) error         { return nil }
+func (discard) InsertScores(context.Context, []store.Score) error     { return nil }
 
 // BenchmarkLedger reads claims and terminal records from a real stream,
 // without ClickHouse: per record.

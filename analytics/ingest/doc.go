@@ -14,6 +14,9 @@
 // starts as after a crash, from what ClickHouse says. So there is one recovery
 // path, and every test of a failure is a test of it.
 //
+// What is reported of answers' quality is carried from its bucket into the
+// table scores the same way, beside the sessions.
+//
 // One ingester is active, by a lease; the others stand by. The lease saves
 // work; what keeps rows single is that an insert is a compare-and-set on the
 // table's position (package store, I3).

@@ -122,6 +122,7 @@ type fakeStore struct {
 	mu       sync.Mutex
 	attempts []store.Attempt
 	jobs     []store.Job
+	scores   []store.Score
 	inserts  [][2]uint64 // first and last seq of each insert that took effect
 	calls    int
 
@@ -164,6 +165,9 @@ func (f *fakeStore) maxSeq(t store.Table) uint64 {
 	if t == store.Attempts && len(f.attempts) > 0 {
 		return f.attempts[len(f.attempts)-1].Seq
 	}
+	if t == store.Scores && len(f.scores) > 0 {
+		return f.scores[len(f.scores)-1].Seq
+	}
 	if t == store.Jobs && len(f.jobs) > 0 {
 		return f.jobs[len(f.jobs)-1].Seq
 	}
@@ -176,6 +180,16 @@ func (f *fakeStore) InsertAttempts(ctx context.Context, rows []store.Attempt) er
 
 func (f *fakeStore) InsertJobs(ctx context.Context, rows []store.Job) error {
 	return f.insert(ctx, store.Jobs, rows[0].Seq, rows[len(rows)-1].Seq, func() { f.jobs = append(f.jobs, rows...) })
+}
+
+func (f *fakeStore) InsertScores(_ context.Context, rows []store.Score) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return errDown
+	}
+	f.scores = append(f.scores, rows...)
+	return nil
 }
 
 func (f *fakeStore) insert(ctx context.Context, t store.Table, first, last uint64, apply func()) error {

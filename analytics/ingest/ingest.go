@@ -25,6 +25,8 @@ type Store interface {
 	// not at all, and refuse if the table does not stand where they continue.
 	InsertAttempts(ctx context.Context, rows []store.Attempt) error
 	InsertJobs(ctx context.Context, rows []store.Job) error
+	// InsertScores adds reports of how good answers were. Some may be there.
+	InsertScores(ctx context.Context, rows []store.Score) error
 }
 
 // Config is what an ingester needs. Zero values mean the defaults.
@@ -160,6 +162,7 @@ func (in *Ingester) active(ctx context.Context, l *lease.Lease) error {
 		}
 	})
 	wg.Go(func() { in.clean(held, ctx.Done()) })
+	wg.Go(func() { in.scores(ctx, held) })
 	err := in.sessions(ctx, held, l)
 	stop(errStopped)
 	wg.Wait()

@@ -76,16 +76,6 @@ func (s *Store) Experiment(ctx context.Context, name string, since, until time.T
 	return list, s.wrap("experiment", rows.Err())
 }
 
-// Score stores what somebody says of a job's answer, from 0 (useless) to 1
-// (best). The latest word on a job counts.
-func (s *Store) Score(ctx context.Context, tenant, job string, quality float64, source string) error {
-	if !(quality >= 0 && quality <= 1) {
-		return fmt.Errorf("a score must be from 0 (useless) to 1 (best), not %g", quality)
-	}
-	sql := fmt.Sprintf("INSERT INTO scores (tenant, job_id, quality, source) SELECT %s, %s, %g, %s", quote(tenant), quote(job), quality, quote(source))
-	return s.wrap("score", s.conn.Exec(ctx, sql))
-}
-
 // experimentSQL sums attempts up to jobs first. A job's rows in both tables
 // share tenant, ID and the ledger sequence of its end.
 func experimentSQL(name, bounds string) string {

@@ -130,3 +130,32 @@ func TestExperiment(t *testing.T) {
 		t.Errorf("of nothing: %+v, %v", rows, err)
 	}
 }
+
+// TestReportedScores: the position is that of the reports, whoever inserts
+// beside them, and one that comes twice counts once.
+func TestReportedScores(t *testing.T) {
+	s := storetest.Open(t)
+	m := &wire.Meta{ID: "j", Tenant: "t", Class: wire.Standard, SubmittedAt: day.UnixNano()}
+	a := &wire.Attempt{N: 1, Pool: "p", Model: "m", Status: wire.Succeeded, Decision: &wire.Decision{Experiment: "rated", Variant: "a"}}
+	must(t, s.InsertAttempts(t.Context(), []store.Attempt{{Seq: 900_001, TS: day, Job: m, Attempt: a}}))
+	must(t, s.InsertJobs(t.Context(), []store.Job{{Seq: 900_001, FinishedAt: day, Job: m, Status: wire.Succeeded, Attempts: 1}}))
+	rows := []store.Score{{Seq: 4, TS: day, Tenant: "t", Job: "j", Quality: 0.25}, {Seq: 9, TS: day.Add(time.Second), Tenant: "t", Job: "other", Quality: 1}}
+	for range 2 {
+		must(t, s.InsertScores(t.Context(), rows))
+		must(t, s.InsertScores(t.Context(), nil))
+		if seq, err := s.MaxSeq(t.Context(), store.Scores); err != nil || seq != 9 {
+			t.Errorf("at %d, %v", seq, err)
+		}
+		got, err := s.Experiment(t.Context(), "rated", time.Time{}, time.Time{})
+		must(t, err)
+		if len(got) != 1 || got[0].Quality.N != 1 || got[0].Quality.Mean != 0.25 {
+			t.Errorf("%+v", got)
+		}
+	}
+	must(t, s.Score(t.Context(), "t", "j", 0.75, "judge"))
+	got, err := s.Experiment(t.Context(), "rated", time.Time{}, time.Time{})
+	must(t, err)
+	if seq, _ := s.MaxSeq(t.Context(), store.Scores); seq != 9 || got[0].Quality.Mean != 0.75 {
+		t.Errorf("at %d, %+v", seq, got)
+	}
+}

@@ -64,7 +64,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 	ops := map[string]func(context.Context, adminRequest) (any, error){
 		"pools": s.pools, "pool.drain": s.drain, "pool.resume": s.resume,
 		"route.captures": s.captures, "quality": s.reportQuality,
-		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "rollouts": s.rollouts, "rollout.set": s.setRollout, "jobs": s.listJobs, "health": s.health,
+		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "experiments": s.experiments, "rollouts": s.rollouts, "rollout.set": s.setRollout, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.edit": s.deadEdit, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
 		"budgets": s.budgets, "budget.set": s.setBudget, "budget.remove": s.removeBudget,

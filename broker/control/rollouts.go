@@ -1,12 +1,39 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/sluicehq/sluice/broker/rollout"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
+
+// experiments lists the experiments by name.
+func (s *Service) experiments(context.Context, adminRequest) (any, error) {
+	type variant struct {
+		Name   string `json:"name"`
+		Weight int    `json:"weight"`
+		Route  string `json:"route"` // that decides
+	}
+	type experiment struct {
+		Name     string    `json:"name"`
+		Route    string    `json:"route"`
+		Key      string    `json:"key"`
+		Variants []variant `json:"variants"`
+	}
+	list := []experiment{}
+	for route, e := range s.plan().Experiments() {
+		x := experiment{Name: e.Name, Route: route, Key: e.Key}
+		for _, v := range e.Variants {
+			x.Variants = append(x.Variants, variant{v.Name, v.Weight, cmp.Or(v.Route, route)})
+		}
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b experiment) int { return strings.Compare(a.Name, b.Name) })
+	return map[string]any{"experiments": list}, nil
+}
 
 // rollouts lists the rollouts by name.
 func (s *Service) rollouts(context.Context, adminRequest) (any, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -31,11 +32,9 @@ const (
 	worstQuality    = 0.001              // 0 would mean that it is not known
 )
 
-// The keys of the bucket start with what they are about.
-const (
-	modelKey = "model."
-	jobKey   = "job."
-)
+// modelKey is what the keys of models start with; those of jobs are
+// ledger.ScoreKey.
+const modelKey = "model."
 
 // ErrReported says that the quality of the job's answer was reported before.
 var ErrReported = errors.New("the quality of this job's answer was reported already")
@@ -49,7 +48,10 @@ func Report(ctx context.Context, js jetstream.JetStream, s wire.Subjects, pool, 
 		return nil, err
 	}
 	if job != "" {
-		_, err := kv.Create(ctx, jobKey+tenant+"."+job, nil, jetstream.KeyTTL(reportedFor))
+		b, err := json.Marshal(ledger.Score{Score: score})
+		if err == nil {
+			_, err = kv.Create(ctx, ledger.ScoreKey(tenant, job), b, jetstream.KeyTTL(reportedFor))
+		}
 		if errors.Is(err, jetstream.ErrKeyExists) {
 			return nil, ErrReported
 		}

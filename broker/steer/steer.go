@@ -77,6 +77,14 @@ func (p *Plan) Steer(t *router.Table, m *wire.Meta, tier string, attempt int, no
 	return c
 }
 
+// Experiments are the plan's by route. The caller must not change them.
+func (p *Plan) Experiments() map[string]*Experiment {
+	if p == nil {
+		return nil
+	}
+	return p.cfg.Experiments
+}
+
 // vary puts the job into the experiment of its route.
 func (p *Plan) vary(t *router.Table, m *wire.Meta, c *Course) {
 	if r, ok := t.Route(c.Route); ok && r.Spec().Of != "" && c.Route == m.Route {

@@ -78,12 +78,48 @@ func (g *globals) experimentCommand() *cobra.Command {
 		Use:   "score JOB QUALITY",
 		Short: "Say how good a job's answer is, from 0 (useless) to 1 (best)",
 		Long: "Store a score of a job's answer, for reports. The latest word on a job counts. Programs may as well\n" +
-			"insert into the table scores (tenant, job_id, quality, source).",
+			"insert into the table scores (tenant, job_id, quality, source). What is said with sluice job rate, or\n" +
+			"POST /admin/v1/quality, is in the reports too, and counts for routing beside.",
 		Args: exactly(2, "a job ID and a number from 0 to 1"),
 		RunE: func(cmd *cobra.Command, args []string) error { return g.scoreJob(cmd, args[0], args[1], source) },
 	}
 	score.Flags().StringVar(&source, "source", "cli", "who says so")
-	return group("experiment", "Compare variants of a route", report, score)
+	list := &cobra.Command{Use: "list", Short: "List experiments: the routes that they split, and their variants", Args: exactly(0, "no arguments"), RunE: g.listExperiments}
+	return group("experiment", "Compare variants of a route", list, report, score)
+}
+
+type experimentsAnswer struct {
+	Experiments []struct {
+		Name     string `json:"name"`
+		Route    string `json:"route"`
+		Key      string `json:"key"` // what stays together
+		Variants []struct {
+			Name   string `json:"name"`
+			Weight int    `json:"weight"`
+			Route  string `json:"route"` // that decides
+		} `json:"variants"`
+	} `json:"experiments"`
+}
+
+func (g *globals) listExperiments(cmd *cobra.Command, _ []string) error {
+	var answer experimentsAnswer
+	if err := g.askOnce(cmd, "experiments", nil, &answer); err != nil {
+		return err
+	}
+	if g.json {
+		return printJSON(cmd.OutOrStdout(), answer)
+	}
+	t := newTable("EXPERIMENT", "ROUTE", "BY", "VARIANT", ">WEIGHT", ">SHARE %", "DECIDED BY")
+	for _, e := range answer.Experiments {
+		sum := 0
+		for _, v := range e.Variants {
+			sum += v.Weight
+		}
+		for _, v := range e.Variants {
+			t.row(e.Name, e.Route, e.Key, v.Name, strconv.Itoa(v.Weight), strconv.FormatFloat(100*float64(v.Weight)/float64(max(sum, 1)), 'f', 1, 64), v.Route)
+		}
+	}
+	return t.print(cmd.OutOrStdout())
 }
 
 func (g *globals) scoreJob(cmd *cobra.Command, job, text, source string) error {

@@ -42,6 +42,14 @@ func TestExperimentReport(t *testing.T) {
 	tm.ok("experiment", "score", "job-0", "0.25")
 	tm.ok("experiment", "score", "job-1", "1", "--source", "judge")
 	tm.json(&r, "experiment", "report", "ab")
+	tm.ok("job", "rate", "job-2", "0.5")
+	tm.refuses("reported already", "job", "rate", "job-2", "1")
+	eventually(t, "what was reported is in the report", func() bool {
+		tm.json(&r, "experiment", "report", "ab")
+		return r.Variants[0].Scored+r.Variants[1].Scored == 3
+	})
+	wants(t, tm.ok("sql", "SELECT source, quality, seq > 0 AS placed FROM scores WHERE job_id = 'job-2'"), "report", "0.5")
+	wants(t, tm.ok("experiment", "list"), "EXPERIMENT", "ab", "split", "affinity", "control", "50.0", "slower", "split@ab/slower", "none")
 	if r.Baseline != "control" || len(r.Variants) != 2 || r.Confidence != 0.95 {
 		t.Fatalf("%+v", r)
 	}
@@ -52,7 +60,7 @@ func TestExperimentReport(t *testing.T) {
 	if slower.Unknown != slower.Jobs || slower.Cost.Known || slower.Against == nil || slower.Against.Cost.Known || slower.Against.Success.Sure() {
 		t.Errorf("a variant without prices: %+v", slower)
 	}
-	if control.Scored+slower.Scored != 2 {
+	if control.Scored+slower.Scored != 3 {
 		t.Errorf("%d and %d scored", control.Scored, slower.Scored)
 	}
 	wants(t, tm.ok("experiment", "report", "ab", "--since", "1h", "--baseline", "slower"), "experiment ab, intervals of 95%", "VARIANT", "AGAINST slower", "control ", "100.00 [")

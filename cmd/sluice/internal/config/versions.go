@@ -229,7 +229,7 @@ func (v *validator) rollout(key string, r *Rollout) {
 func (v *validator) splits(taken map[string]string, key, route, by string) {
 	v.routeName(key, route)
 	if other := taken[route]; other != "" {
-		v.bad(key, route, "is split by "+other+" already: a route has one experiment or rollout at most")
+		v.bad(key, route, "is split by "+other+" already, and of a job in both nobody could say which of the two made the difference: add the variants to that one, or split another route")
 	}
 	taken[route] = by
 }
