@@ -39,6 +39,8 @@ type Config struct {
 	// and 60.
 	RetryBudget  float64
 	RetryMinimum int
+	// NoWebhooks refuses jobs that ask for a webhook: nobody would call it.
+	NoWebhooks bool
 	// Budgets say what jobs may cost. Nil: anything.
 	Budgets *budget.Book
 	// Observer says how the pools do. Nil: nothing is known but their depths.

@@ -148,6 +148,11 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
 		return
 	}
+	if m.Webhook != "" && d.cfg.NoWebhooks && it.asg.Progress.Attempts == 0 {
+		err := wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWebhook, "this Sluice calls no webhooks: webhooks.secret is not configured")
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+		return
+	}
 	if m.Expired(now) {
 		d.settle(ctx, it, func() error { return d.expire(ctx, it) })
 		return

@@ -120,6 +120,7 @@ func badJobs() []bad {
 		{name: "webhook not http", headers: one(wire.HeaderWebhook, "file:///etc/passwd"), code: wire.CodeInvalidHeader},
 		{name: "webhook not a URL", headers: one(wire.HeaderWebhook, "::::"), code: wire.CodeInvalidHeader},
 		{name: "webhook without a host", headers: one(wire.HeaderWebhook, "http:///x"), code: wire.CodeInvalidHeader},
+		{name: "webhook that nobody calls", headers: one(wire.HeaderWebhook, "https://example.com/"), code: wire.CodeInvalidHeader},
 		// What a server would say, said by a publisher.
 		{name: "empty body with a status", body: "\x00empty", raw: "Status: 409\r\nDescription: Consumer Deleted\r\n", code: wire.CodeInvalidJSON},
 		{name: "empty body, no messages", body: "\x00empty", raw: "Status: 404\r\n", code: wire.CodeInvalidJSON},

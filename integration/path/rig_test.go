@@ -65,6 +65,7 @@ type setup struct {
 	budget   float64       // of retries; default 0.25
 	plan     *steer.Plan   // of the dispatchers and of explain
 	held     int           // jobs per class and queue in a dispatcher's memory; default 512
+	webhooks bool          // are called
 }
 
 // rig is a broker in a bubble.
@@ -256,7 +257,8 @@ func (r *rig) dispatcher(name string) *proc {
 	r.t.Helper()
 	p := r.proc(name)
 	js := p.jetstream(r.t)
-	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name), Held: r.setup.held}, r.table)
+	d := dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name), Held: r.setup.held,
+		NoWebhooks: !r.setup.webhooks}, r.table)
 	d.SetPlan(r.setup.plan)
 	p.dispatcher = d
 	p.goRun(r, d.Run)

@@ -48,7 +48,7 @@ func TestShadow(t *testing.T) {
 					return reply{}
 				}}
 				to := always(mirrored)
-				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: once}, {name: "m", provider: to, only: true, routes: []string{"next"}}},
+				r := start(t, setup{dir: dir, webhooks: true, pools: []pool{{name: "a", provider: once}, {name: "m", provider: to, only: true, routes: []string{"next"}}},
 					plan: steer.New(steer.Config{Shadows: map[string]*steer.Shadow{"chat": {Name: "try", Share: 1, To: "next"}}})})
 				heard := make(chan *nats.Msg, 1000)
 				for _, subject := range []string{r.subj.Records("acme", "*"), r.subj.Chunks("acme", "*")} {

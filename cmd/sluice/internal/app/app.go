@@ -234,7 +234,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(func() error { return a.book.Run(ctx) })
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
 			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum,
-			Budgets: a.book, Observer: a.observer}, table)
+			NoWebhooks: a.cfg.Webhooks.Secret.Reveal() == "", Budgets: a.book, Observer: a.observer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
 		steered := &steering{plan: plan, to: a.dispatcher}
 		rolls := rollout.New(rollout.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Tail: a.observer.Tail(), Apply: steered.share}, rolloutSpecs(a.cfg))
