@@ -136,17 +136,17 @@ func (q *CostQuery) plan() (sum, quantiles *question, err error) {
 		s.outer += ", uniqExactMerge(jobs), " + outerTimes
 		return &s, nil, nil
 	case within(names, attemptSums, false):
-		s.units = unitsOf(q.By)
+		s.units = hours
 	default:
-		s.units = []time.Duration{day}
+		s.units = days
 	}
 	t := base
 	t.inner, t.outer = times, outerTimes
 	switch {
 	case within(names, attemptTimes, false):
-		t.units = unitsOf(q.By)
+		t.units = hours
 	case within(names, attemptTenantTimes, false):
-		t.units = []time.Duration{day}
+		t.units = days
 	default:
 		return &s, nil, nil
 	}

@@ -253,19 +253,19 @@ func TestPlans(t *testing.T) {
 	must(t, s.InsertJobs(t.Context(), fakeJobs(1, 5000)))
 	plans := map[string]string{
 		"SELECT max(seq) FROM attempts":                                                            "hourly",
-		"SELECT max(seq) FROM jobs":                                                                "hourly",
+		"SELECT max(seq) FROM jobs":                                                                "hourly_sums",
 		"SELECT pool, sum(cost_nano_usd), count() FROM attempts GROUP BY pool":                     "hourly",
-		"SELECT toStartOfHour(finished_at), status, count(), sum(total_ms) FROM jobs GROUP BY ALL": "hourly",
+		"SELECT toStartOfHour(finished_at), status, count(), sum(total_ms) FROM jobs GROUP BY ALL": "hourly_sums",
 		"SELECT * FROM spend_hourly WHERE hour >= '2026-01-01 00:00:00'":                           "hourly",
-		"SELECT * FROM spend_daily WHERE day >= '2026-01-01 00:00:00'":                             "daily",
-		"SELECT sum(spend_usd) FROM spend_daily":                                                   "daily",
-		"SELECT * FROM unit_costs_daily":                                                           "daily",
+		"SELECT * FROM spend_daily WHERE day >= '2026-01-01 00:00:00'":                             "hourly",
+		"SELECT sum(spend_usd) FROM spend_daily":                                                   "hourly",
+		"SELECT * FROM unit_costs_daily":                                                           "hourly",
 		"SELECT * FROM pool_share_hourly":                                                          "hourly",
 		"SELECT * FROM times_hourly":                                                               "hourly_times",
 		"SELECT * FROM success_hourly":                                                             "hourly",
-		"SELECT * FROM retries_hourly":                                                             "hourly",
-		"SELECT * FROM cache_daily":                                                                "daily",
-		"SELECT * FROM waste_daily":                                                                "daily",
+		"SELECT * FROM retries_hourly":                                                             "hourly_sums",
+		"SELECT * FROM cache_daily":                                                                "hourly",
+		"SELECT * FROM waste_daily":                                                                "hourly",
 		"SELECT * FROM labels_daily":                                                               "daily_labels",
 	}
 	add := func(projection string, q store.CostQuery) {
@@ -276,9 +276,10 @@ func TestPlans(t *testing.T) {
 	where := map[string]string{"pool": "pool-1"}
 	add("hourly_times", store.CostQuery{By: []string{"hour", "model"}, Since: day, Where: where})
 	add("daily_tenant_times", store.CostQuery{By: []string{"tenant"}})
-	add("daily_times", store.CostQuery{By: []string{"model"}, Since: day.Truncate(24 * time.Hour)})
+	add("hourly_times", store.CostQuery{By: []string{"model"}, Since: day.Truncate(24 * time.Hour)})
 	add("daily_labels", store.CostQuery{By: []string{"label:team"}})
-	add("daily", store.CostQuery{By: []string{"tenant", "class"}, Since: day.Truncate(24 * time.Hour)})
+	add("hourly", store.CostQuery{By: []string{"tenant", "class"}, Since: day.Truncate(24 * time.Hour)})
+	add("hourly", store.CostQuery{By: []string{"day", "provider", "class"}, Since: day.Truncate(24 * time.Hour)})
 	for sql, projection := range plans {
 		plan := fmt.Sprint(query(t, s, "EXPLAIN "+sql))
 		if !strings.Contains(plan, "("+projection+")") || strings.Contains(plan, ".attempts)") || strings.Contains(plan, ".jobs)") {

@@ -12,13 +12,13 @@ import (
 
 const labelDimension = "label:"
 
-// Dimensions of attempts. Those of sums are in the projections hourly and
-// daily; others need the rows.
+// Dimensions of attempts. Those of sums are in the projection hourly; others
+// need the rows.
 var (
 	attemptSums = []string{"tenant", "pool", "provider", "model", "route", "class", "status", "hour", "day"}
 	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant", "shadow", "minute"}
 
-	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times, daily_times
+	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times
 	attemptTenantTimes = []string{"tenant", "route", "day"}                                      // daily_tenant_times
 	attemptLabels      = []string{"tenant", "status", "day"}                                     // daily_labels, beside labels
 )
@@ -70,14 +70,8 @@ func within(asked, dimensions []string, labels bool) bool {
 	})
 }
 
-// unitsOf are the units that a window may be cut into: by hour, days are too
-// coarse.
-func unitsOf(by []string) []time.Duration {
-	if slices.Contains(by, "hour") {
-		return []time.Duration{time.Hour}
-	}
-	return []time.Duration{day, time.Hour}
-}
+// hours and days are the units that projections divide a window into.
+var hours, days = []time.Duration{time.Hour}, []time.Duration{day}
 
 // asked are the dimensions of a question.
 func asked(by []string, where map[string]string) []string {

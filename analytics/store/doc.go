@@ -12,10 +12,10 @@
 // what to insert, when, and what to do after a failure is the ingester's part.
 //
 // The tables' position in the ledger is the highest seq that they hold. The
-// projections (hourly, daily, and *_times with states of quantiles) are written
+// projections (hourly sums, and *_times with states of quantiles) are written
 // by the same insert as the rows, so that sums taken from them cannot disagree
-// with the rows. A question's window is cut into whole days, whole hours and
-// rows at its edges (window.go): exact, and fast over any number of rows.
+// with the rows. A question's window is cut into whole hours (or days) and rows
+// at its edges (window.go): exact, and fast over any number of rows.
 //
 // # Invariants
 //
@@ -28,7 +28,7 @@
 //	    row, whatever its lease said.
 //	I4  Money is stored as whole nano-dollars; a cost that is not known is
 //	    NULL, never 0. cost_usd is computed on reading, in decimals.
-//	I5  Migrations only add. Each statement may run again, so a crash between
+//	I5  Migrations never change or remove a row's values. Each statement may run again, so a crash between
 //	    two of them is repaired by the next start.
 //	I6  Words (status, class, pool …) are LowCardinality strings and not
 //	    enums: a word that a newer part of Sluice writes never fails an insert.

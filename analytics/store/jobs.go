@@ -59,7 +59,7 @@ func (s *Store) Jobs(ctx context.Context, q JobsQuery) ([]JobsRow, error) {
 	sum.outer = `toUInt64(sum(n)) AS jobs, toUInt64(sumIf(n, st = 'succeeded')), toUInt64(sumIf(n, st IN ('failed', 'expired'))),
 	toUInt64(sum(tries)), toInt64(ifNull(sum(spend), 0)) AS spent, toUInt64(sum(n) - sum(known))`
 	if within(names, jobSums, false) {
-		sum.units = unitsOf(q.By)
+		sum.units = hours
 	}
 	var list []JobsRow
 	err := s.each(ctx, "jobs", &sum, func(scan func(...any) error) error {
@@ -75,9 +75,9 @@ func (s *Store) Jobs(ctx context.Context, q JobsQuery) ([]JobsRow, error) {
 	case err != nil || len(list) == 0:
 		return list, err
 	case within(names, jobTimes, false):
-		times.units = unitsOf(q.By)
+		times.units = hours
 	case within(names, jobTenantTimes, false):
-		times.units = []time.Duration{day}
+		times.units = days
 	default:
 		return list, nil
 	}

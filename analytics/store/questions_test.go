@@ -186,27 +186,63 @@ func TestDistributionWasteAndSavings(t *testing.T) {
 	}
 }
 
-// Rows that were there before a projection are in it after the migration.
+// A database of the version before, with rows and that version's projections:
+// questions are exact at once, and from the new projections afterwards.
 func TestMigrateOldRows(t *testing.T) {
 	s := storetest.Open(t)
-	for _, p := range []string{"daily", "hourly_times", "daily_times", "daily_labels", "daily_tenant_times"} {
-		exec(t, s, "ALTER TABLE attempts DROP PROJECTION "+p)
-	}
-	rows := costRows(4000)[:1000]
-	must(t, s.InsertAttempts(t.Context(), rows))
-	exec(t, s, "DELETE FROM schema_migrations WHERE version > 2")
-	must(t, s.Migrate(t.Context()))
-	key := func(r *store.Attempt) string { return r.Job.Tenant }
-	q := store.CostQuery{By: []string{"tenant"}, Since: day.Truncate(24 * time.Hour)}
-	got, err := s.Cost(t.Context(), q) // at once, from rows and projections as they are
-	must(t, err)
-	compare(t, "at once", got, rows, key, false, true)
-	for end := time.Now().Add(20 * time.Second); fmt.Sprint(query(t, s, "SELECT uniq(name) FROM system.projection_parts WHERE active AND database = currentDatabase() AND table = 'attempts'")) != "[[6]]"; {
-		if time.Now().After(end) {
-			t.Fatalf("the projections are not made: %v", query(t, s, "SELECT name, parent_name FROM system.projection_parts WHERE active AND database = currentDatabase()"))
+	for _, table := range []string{"attempts", "jobs"} {
+		for _, p := range query(t, s, "SELECT name FROM system.projections WHERE database = currentDatabase() AND name != 'hourly' AND table = '"+table+"'") {
+			exec(t, s, fmt.Sprintf("ALTER TABLE %s DROP PROJECTION %s", table, p[0]))
 		}
 	}
-	got, err = s.Cost(t.Context(), q)
+	names, statements, err := store.LoadMigrations(store.BuiltIn())
 	must(t, err)
-	compare(t, "afterwards", got, rows, key, false, true)
+	for i, name := range names {
+		if name == "0001_tables" { // jobs as it was then
+			exec(t, s, "DROP TABLE jobs")
+			exec(t, s, statements[i][1])
+		}
+		if name == "0003_projections" {
+			for _, sql := range statements[i] {
+				exec(t, s, sql)
+			}
+		}
+	}
+	rows, jobs := costRows(4000)[:1000], costJobs(1000)
+	must(t, s.InsertAttempts(t.Context(), rows))
+	must(t, s.InsertJobs(t.Context(), jobs))
+	have := func() string {
+		return fmt.Sprint(query(t, s, "SELECT table, arraySort(groupUniqArray(name)) FROM system.projection_parts WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table"))
+	}
+	const before = "[[attempts [daily daily_labels daily_tenant_times daily_times hourly hourly_times]] [jobs [daily daily_tenant_times daily_times hourly hourly_dearest hourly_times]]]"
+	if got := have(); got != before {
+		t.Fatalf("before: %s", got)
+	}
+	exec(t, s, "DELETE FROM schema_migrations WHERE version > 7")
+	must(t, s.Migrate(t.Context()))
+	spent := wire.NanoUSD(0)
+	for _, j := range jobs {
+		if j.Cost != nil {
+			spent += *j.Cost
+		}
+	}
+	exact := func(when string) {
+		t.Helper()
+		got, err := s.Cost(t.Context(), store.CostQuery{By: []string{"tenant"}, Since: day.Truncate(24 * time.Hour)})
+		must(t, err)
+		compare(t, when, got, rows, func(r *store.Attempt) string { return r.Job.Tenant }, false, true)
+		list, err := s.Jobs(t.Context(), store.JobsQuery{})
+		must(t, err)
+		if len(list) != 1 || list[0].Spend != spent || list[0].Jobs != 1000 || list[0].Total.P50 <= 0 {
+			t.Errorf("%s: %+v, want a spend of %s", when, list, spent)
+		}
+	}
+	exact("at once") // from rows and projections as they are
+	const after = "[[attempts [daily_labels daily_tenant_times hourly hourly_times]] [jobs [daily_tenant_times hourly_sums hourly_times]]]"
+	for end := time.Now().Add(time.Minute); have() != after; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the projections are not made: %s", have())
+		}
+	}
+	exact("afterwards")
 }

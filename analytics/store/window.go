@@ -17,8 +17,8 @@ type segment struct {
 }
 
 // cut divides the window into as few segments as there can be: the largest
-// units inside, smaller ones and at last rows at its edges. They touch and do
-// not overlap, so what is summed over them is exact.
+// units inside, smaller ones (where there are any) and at last rows at its
+// edges. They touch and do not overlap, so what is summed over them is exact.
 func cut(from, to time.Time, units []time.Duration) []segment {
 	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
 		return nil
