@@ -46,6 +46,7 @@ type Gateway struct {
 func New(cfg Config) *Gateway {
 	g := &Gateway{cfg: cfg.withDefaults(), fault: cfg.check(), started: time.Now()}
 	g.metrics = newMetrics(g.cfg.Registry)
+	g.cfg.Registry.MustRegister(newStateMetrics(g))
 	g.readers.of = make(map[string]int)
 	g.tenants.Store(newTenants(cfg.Tenants))
 	g.meters.set(cfg.Tenants, g.started)

@@ -151,7 +151,11 @@ func (b *broker) receive(m jetstream.Msg) (job wire.Job, play script, first bool
 // control answers status, cancel and admin requests.
 func (b *broker) control(m *nats.Msg) {
 	if op, ok := strings.CutPrefix(m.Subject, b.sub.Admin("")); ok {
-		data, _ := json.Marshal(b.admin(op, m.Data))
+		var told any = map[string]any{}
+		if b.admin != nil {
+			told = b.admin(op, m.Data)
+		}
+		data, _ := json.Marshal(told)
 		_ = m.Respond(data)
 		return
 	}

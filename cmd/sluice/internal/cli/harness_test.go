@@ -143,12 +143,13 @@ workers: {max_attempts: 2, retry_backoff: 1ms, drain: 1ms}
 `
 
 // startBroker runs a whole Sluice in this process, with ClickHouse at dsn if
-// there is one, and gives a terminal beside it.
-func startBroker(t *testing.T, dsn string) *terminal {
+// there is one, and gives a terminal beside it. More is added to its
+// configuration.
+func startBroker(t *testing.T, dsn string, more ...string) *terminal {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sluice.yaml")
-	if err := os.WriteFile(path, []byte(brokerConfig), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(brokerConfig+strings.Join(more, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := []string{"SLUICE_CONFIG=" + path, "SLUICE_DATA_DIR=" + filepath.Join(dir, "data"), "SLUICE_NATS_EMBEDDED_LISTEN=" + freePort(t),
@@ -158,6 +159,17 @@ func startBroker(t *testing.T, dsn string) *terminal {
 	}
 	runBroker(t, env, app.Roles()...)
 	return &terminal{t: t, env: env}
+}
+
+// variable is what the terminal's environment says.
+func (tm *terminal) variable(name string) string {
+	for _, v := range tm.env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	tm.t.Fatalf("%s is not set", name)
+	return ""
 }
 
 // runBroker runs roles of Sluice until the test ends, or stop is called.
