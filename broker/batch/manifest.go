@@ -227,10 +227,10 @@ func mustJSON(v any) []byte {
 	return b
 }
 
-// Batch is a tenant's batch of an API.
+// Batch is a tenant's batch of an API, "" for any.
 func (s *Store) Batch(ctx context.Context, api API, tenant, id string) (*Manifest, error) {
 	m, _, err := s.manifest(ctx, tenant, id)
-	if err == nil && m.API != api {
+	if err == nil && api != "" && m.API != api {
 		return nil, ErrNotFound
 	}
 	return m, err
@@ -245,12 +245,16 @@ func (s *Store) manifest(ctx context.Context, tenant, id string) (*Manifest, uin
 	return &m, rev, nil
 }
 
-// Batches lists a tenant's batches of an API. more says that the list goes on.
+// EveryTenant stands for all tenants where batches are listed.
+const EveryTenant = "*"
+
+// Batches lists a tenant's batches of an API, "" for any. more says that the
+// list goes on.
 func (s *Store) Batches(ctx context.Context, api API, tenant string, p Page) (page []Manifest, more bool, err error) {
 	var all []Manifest
 	err = s.list(ctx, kindBatch, tenant, func(v []byte) {
 		var m Manifest
-		if json.Unmarshal(v, &m) == nil && m.API == api {
+		if json.Unmarshal(v, &m) == nil && (api == "" || m.API == api) {
 			all = append(all, m)
 		}
 	})

@@ -24,6 +24,7 @@ type adminRequest struct {
 	Tenant string      `json:"tenant"`
 	Job    string      `json:"job"`
 	Status wire.Status `json:"status"`
+	Batch  string      `json:"batch"`
 	Limit  int         `json:"limit"`
 	All    bool        `json:"all"`
 	Pool   string      `json:"pool"`

@@ -8,8 +8,8 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// listJobs lists the jobs with the newest records, newest first; a tenant and
-// a status may be asked for. Jobs that have no record yet are not in it.
+// listJobs lists the jobs with the newest records, newest first; a tenant, a
+// status and a batch may be asked for. Jobs that have no record yet are not in it.
 func (s *Service) listJobs(ctx context.Context, req adminRequest) (any, error) {
 	if req.Tenant != "" && !wire.ValidName(req.Tenant) {
 		return nil, wire.Errorf(wire.CodeInvalidRequest, "tenant", "a tenant must match [A-Za-z0-9_-]{1,64}")
@@ -31,7 +31,7 @@ func (s *Service) listJobs(ctx context.Context, req adminRequest) (any, error) {
 		if state.LastSeq > window {
 			from = state.LastSeq - window + 1
 		}
-		if jobs, err = s.newest(ctx, name, subject, from, req.Status); err != nil {
+		if jobs, err = s.newest(ctx, name, subject, from, req); err != nil {
 			return nil, err
 		}
 		if len(jobs) >= want || from <= max(state.FirstSeq, 1) {
@@ -42,7 +42,7 @@ func (s *Service) listJobs(ctx context.Context, req adminRequest) (any, error) {
 }
 
 // newest folds the records from a sequence on into jobs, newest first.
-func (s *Service) newest(ctx context.Context, stream, subject string, from uint64, status wire.Status) ([]*wire.Answer, error) {
+func (s *Service) newest(ctx context.Context, stream, subject string, from uint64, req adminRequest) ([]*wire.Answer, error) {
 	last := map[string]*ledger.Stored{}
 	var order []*ledger.Stored
 	_, err := s.scan(ctx, stream, subject, from, func(m peek.Message) *wire.Meta {
@@ -62,7 +62,7 @@ func (s *Service) newest(ctx context.Context, stream, subject string, from uint6
 	for i := len(order) - 1; i >= 0; i-- {
 		st := order[i]
 		m := &st.Entry.Meta
-		if last[m.Tenant+"."+m.ID] != st || status != "" && st.Status != status {
+		if last[m.Tenant+"."+m.ID] != st || req.Status != "" && st.Status != req.Status || req.Batch != "" && m.Batch != req.Batch {
 			continue
 		}
 		a := ledger.Describe(m.Tenant, m.ID, []*ledger.Stored{st})

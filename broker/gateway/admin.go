@@ -22,6 +22,7 @@ const adminTimeout = 10 * time.Second
 type adminRequest struct {
 	Tenant string   `json:"tenant,omitempty"`
 	Status string   `json:"status,omitempty"`
+	Batch  string   `json:"batch,omitempty"`
 	Limit  int      `json:"limit,omitempty"`
 	Pool   string   `json:"pool,omitempty"`
 	Spec   string   `json:"spec,omitempty"`
@@ -87,7 +88,7 @@ func deadOf(r *http.Request) (any, *wire.Error) {
 }
 
 func (g *Gateway) askAdmin(r *http.Request, op, tenant string) ([]byte, *wire.Error) {
-	req := adminRequest{Tenant: tenant, Status: r.URL.Query().Get("status")}
+	req := adminRequest{Tenant: tenant, Status: r.URL.Query().Get("status"), Batch: r.URL.Query().Get("batch")}
 	if s := r.URL.Query().Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {

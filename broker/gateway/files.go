@@ -198,10 +198,7 @@ func (g *Gateway) serveContent(w http.ResponseWriter, r *http.Request, tenant st
 	if err != nil {
 		return fileFault(err, id)
 	}
-	h := w.Header()
-	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.Name}))
-	h.Set("Content-Length", strconv.FormatInt(f.Bytes, 10))
-	g.download(w, r, "application/octet-stream", func(out io.Writer) error { return g.store.Copy(r.Context(), out, f) })
+	g.sendFile(w, r, f)
 	return nil
 }
 

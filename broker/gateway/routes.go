@@ -30,6 +30,9 @@ func (g *Gateway) routes() http.Handler {
 		"/admin/v1/routes":               g.serveAdmin("routes"),
 		"/admin/v1/dead":                 g.serveAdmin("dead.list"),
 		"/admin/v1/dead/{id}":            g.serveAdmin("dead.show"),
+		"/admin/v1/batches":              g.serveBatchList,
+		"/admin/v1/batches/{id}":         g.serveBatch(viewBatch),
+		"/admin/v1/batches/{id}/{side}":  g.serveBatch(g.sendResults),
 		"/admin/v1/live":                 g.serveLive,
 		"/admin/v1/analytics/{question}": g.serveAnalytics,
 	} {
@@ -45,6 +48,7 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("/admin/v1/pools/{pool}/resume", method("", http.MethodPost, g.serveOperation("pool.resume", poolOf)))
 	mux.HandleFunc("/v1/responses/{id}/cancel", method(wire.Responses, http.MethodPost, g.serveCancel))
 	mux.HandleFunc("/admin/v1/jobs/{id}/cancel", method("", http.MethodPost, g.serveJob(cancelJob)))
+	mux.HandleFunc("/admin/v1/batches/{id}/cancel", method("", http.MethodPost, g.serveBatch(g.stopBatch)))
 	g.storedRoutes(mux)
 	mux.HandleFunc("/admin/v1/dead/requeue", method("", http.MethodPost, g.serveOperation("dead.requeue", deadOf)))
 	mux.HandleFunc("/admin/v1/session", g.serveSession)

@@ -90,7 +90,7 @@ func TestDeadLetters(t *testing.T) {
 			return reply{}
 		}}
 		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
-		r.publishAs(wire.Batch, chat, wire.HeaderJobID, "doomed", "Sluice-Label-team", "search")
+		r.publishAs(wire.Batch, chat, wire.HeaderJobID, "doomed", "Sluice-Label-team", "search", wire.HeaderBatch, "b7")
 		res := r.result("doomed")
 		if res.Status != wire.Failed || res.Entry.Error != wire.CodeProviderError || res.Entry.Progress.Attempts != 3 || p.count() != 3 {
 			t.Fatalf("%s/%s after %d attempts, %d calls", res.Status, res.Entry.Error, res.Entry.Progress.Attempts, p.count())
@@ -109,6 +109,11 @@ func TestDeadLetters(t *testing.T) {
 		}
 		if other := text(r.admin("dead.list", `{"tenant":"other"}`)); strings.Contains(other, "doomed") {
 			t.Errorf("dead list of another tenant: %s", other)
+		}
+		for query, want := range map[string]bool{`{"batch":"b7"}`: true, `{"batch":"b8"}`: false, `{"batch":"b7","status":"succeeded"}`: false} {
+			if list := text(r.admin("jobs", query)); strings.Contains(list, "doomed") != want {
+				t.Errorf("jobs of %s: %s", query, list)
+			}
 		}
 		if show := text(r.admin("dead.show", `{"tenant":"acme","job":"doomed"}`)); strings.Count(show, `"seq":`) != 6 {
 			t.Errorf("dead show lacks the history: %s", show)

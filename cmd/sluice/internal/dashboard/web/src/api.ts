@@ -27,7 +27,7 @@ export type Pool = {
   name: string; adapter: string; provider: string; region?: string; tier?: string; weight: number; concurrency: number;
   models: { name: string; upstream: string; priced: boolean }[]; queued: number; running: number; workers: number; draining: boolean;
   health?: {
-    circuit: string; ejected: boolean; down: boolean; draining: boolean; until?: string; success: number; samples: number; score: number;
+    circuit: string; ejected: boolean; down: boolean; unhealthy?: boolean; draining: boolean; until?: string; success: number; samples: number; score: number;
     latency_ms: { p50: number; p95: number }; ttft_ms: { p50: number; p95: number }; requests?: Used; tokens?: Used;
   };
 };
@@ -64,6 +64,12 @@ export type Step = {
 export type Job = {
   job_id: string; tenant: string; status: string; reason?: string; until?: string; class?: string; route?: string; batch_id?: string;
   attempts: number; cost_nano_usd?: number; submitted_at?: string; history?: Step[];
+};
+export type Batch = {
+  id: string; tenant: string; api: "openai" | "anthropic"; endpoint: string; model?: string; status: string; at: Record<string, number>; expires_at: number;
+  placement: string; metadata?: Record<string, string>; lines: number; succeeded: number; failed: number; cancelled: number; expired: number;
+  errors?: Record<string, number>; usage: { input_tokens: number; output_tokens: number }; cost_nano_usd: number; lines_of_unknown_cost: number;
+  faults?: { code: string; message: string; line?: number }[]; results: string[];
 };
 export type Dead = {
   tenant: string; job_id: string; class: string; route: string; attempts: number; at: string; error_code?: string; pool?: string;

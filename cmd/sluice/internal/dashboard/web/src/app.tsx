@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useRef, useState, type FormEvent, type ReactNode } from "react";
 import { api, post, type Session } from "./api";
 import { LiveContext, link, SessionContext, ThemeContext, useAddress, useLiveFeed } from "./hooks";
+import { Batches } from "./pages/batches";
 import { Budgets } from "./pages/budgets";
 import { Cost } from "./pages/cost";
 import { DeadLetters } from "./pages/dead";
@@ -20,6 +21,7 @@ const pages: Page[] = [
   { path: "cost", name: "Cost", icon: "M10 3v14M13.500 6.500C13 5 11.500 4.800 10 4.800c-2 0-3.500.9-3.500 2.500 0 3.800 7.200 1.600 7.200 5.300 0 1.700-1.700 2.600-3.700 2.600-1.800 0-3.400-.6-3.800-2.300", timed: true, show: () => <Cost /> },
   { path: "decisions", name: "Decisions", icon: "M4 4v4c0 2 1 3 3 3h6c2 0 3 1 3 3v2M4 11v5M13 13l3 3 3-3", show: () => <Decisions /> },
   { path: "jobs", name: "Jobs", icon: "M4 5h12M4 10h12M4 15h7", show: () => <Jobs /> },
+  { path: "batches", name: "Batches", icon: "M4 4h12v3H4zM4 8.500h12v3H4zM4 13h7v3H4z", show: () => <Batches /> },
   { path: "budgets", name: "Budgets", icon: "M3 6h14v9H3zM3 9h14M6 12.5h3", show: () => <Budgets /> },
   { path: "dead", name: "Dead letters", icon: "M3 6l7 5 7-5M3 5h14v10H3z", show: () => <DeadLetters /> },
 ];
@@ -47,7 +49,7 @@ function useTheme(): [string, () => void] {
   }, [])];
 }
 
-/** Keys 1 to 8 open the pages, t changes the theme, / goes to the first search field, ? shows this. */
+/** Keys 1 to 9 open the pages, t changes the theme, / goes to the first search field, ? shows this. */
 function useKeys(toggleTheme: () => void, help: () => void) {
   useEffect(() => {
     const f = (e: KeyboardEvent) => {

@@ -18,6 +18,7 @@ type Props = {
   times: number[]; // seconds
   series: Series[];
   format: (v: number) => string;
+  axis?: (v: number) => string; // default: format
   kind?: "line" | "area" | "bars"; // area and bars are stacked
   height?: number;
   max?: number;
@@ -26,7 +27,7 @@ type Props = {
 };
 
 /** A chart over time. What it shows is also in its legend, as text. */
-export function TimeChart({ title, times, series, format, kind = "line", height = 220, max, range, legend = true }: Props) {
+export function TimeChart({ title, times, series, format, axis = format, kind = "line", height = 220, max, range, legend = true }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const theme = useContext(ThemeContext);
@@ -34,8 +35,8 @@ export function TimeChart({ title, times, series, format, kind = "line", height 
   const stacked = kind !== "line";
   const data = useMemo(() => stack(times, series, stacked), [times, series, stacked]);
   const names = series.map((s) => s.label).join("\n");
-  const formatRef = useRef(format);
-  formatRef.current = format;
+  const axisRef = useRef(axis);
+  axisRef.current = axis;
   const rangeRef = useRef(range);
   rangeRef.current = range;
   const dataRef = useRef(data);
@@ -56,7 +57,7 @@ export function TimeChart({ title, times, series, format, kind = "line", height 
       scales: { x: { time: true, range: (_u, lo, hi) => rangeRef.current ?? [lo ?? 0, hi ?? 1] }, y: { range: (_u, lo, hi) => [Math.min(0, lo ?? 0), max ?? (hi > 0 ? hi * 1.08 : 1)] } },
       axes: [
         { stroke: text, font, grid: { show: false }, ticks: { show: false }, space: 76, size: 34, gap: 8, values: tickLabels },
-        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 62, space: 36, values: (_u, v) => v.map((x) => formatRef.current(x)) },
+        { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 62, space: 36, values: (_u, v) => v.map((x) => axisRef.current(x)) },
       ],
       series: [
         {},

@@ -27,6 +27,9 @@ export function dollars(d: number): string {
   return "$" + d.toExponential(1);
 }
 
+/** As dollars, for an axis: no digits that say nothing. */
+export const axisDollars = (d: number) => (d && d < 1 ? "$" + Number(d.toPrecision(3)) : dollars(d));
+
 export function millis(ms: number | undefined): string {
   if (!ms) return "–";
   if (ms < 1) return ms.toFixed(2) + " ms";
@@ -39,6 +42,14 @@ export function millis(ms: number | undefined): string {
 export const axisMillis = (ms: number) => (ms ? millis(ms) : "0");
 
 export const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
+
+/** A time that something takes, roughly. */
+export function span(seconds: number): string {
+  if (seconds < 60) return Math.max(1, Math.round(seconds)) + " s";
+  if (seconds < 3600) return Math.floor(seconds / 60) + " min " + Math.round(seconds % 60) + " s";
+  if (seconds < 86_400) return Math.floor(seconds / 3600) + " h " + Math.round((seconds % 3600) / 60) + " min";
+  return (seconds / 86_400).toFixed(1) + " d";
+}
 
 export function percent(x: number, digits = 1): string {
   if (x < 0 || Number.isNaN(x)) return "–";

@@ -1,5 +1,5 @@
 import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import { api, type Live, type Session, type Window } from "./api";
+import { api, type Figures, type Live, type Session, type Window } from "./api";
 
 // The address: #/page/part?name=value. All of a view's state is in it.
 
@@ -88,7 +88,16 @@ export function useTick(seconds: number): number {
   return n;
 }
 
-export type Sample = { t: number; view: Live };
+/** What is kept of a live view: a few numbers for each pool. */
+export type Sample = { t: number; total: Figures; running: number; pools: Map<string, { rate: number; used: number }> };
+
+function sampleOf(now: Live): Sample {
+  const rates = new Map(now.live.pools.map((p) => [p.name, p.attempts_per_s]));
+  return {
+    t: Date.parse(now.live.at) / 1000, total: now.live.total, running: now.pools.reduce((s, p) => s + p.running, 0),
+    pools: new Map(now.pools.map((p) => [p.name, { rate: rates.get(p.name) ?? 0, used: p.concurrency ? p.running / p.concurrency : 0 }])),
+  };
+}
 
 export type LiveState = { now?: Live; samples: Sample[]; connected: boolean };
 
@@ -103,7 +112,7 @@ export function useLiveFeed(on: boolean): LiveState {
     const source = new EventSource("/admin/v1/live");
     source.addEventListener("live", (e) => {
       const now = JSON.parse((e as MessageEvent<string>).data) as Live;
-      samples.current = [...samples.current.slice(1 - keep), { t: Date.parse(now.live.at) / 1000, view: now }];
+      samples.current = [...samples.current.slice(1 - keep), sampleOf(now)];
       set({ now, samples: samples.current, connected: true });
     });
     source.onerror = () => {

@@ -37,9 +37,10 @@ export function Badge({ tone, children }: { tone: "good" | "warn" | "bad" | "inf
 
 const statusTone: Record<string, "good" | "warn" | "bad" | "info" | "plain"> = {
   succeeded: "good", failed: "bad", expired: "bad", interrupted: "bad", cancelled: "plain", running: "info", waiting: "warn", queued: "plain",
+  completed: "good", in_progress: "info", validating: "info", finalizing: "info", cancelling: "warn",
 };
 
-export const Status = ({ status }: { status: string }) => <Badge tone={statusTone[status] ?? "plain"}>{status}</Badge>;
+export const Status = ({ status }: { status: string }) => <Badge tone={statusTone[status] ?? "plain"}>{status.replace("_", " ")}</Badge>;
 
 /** A bar of how much of something is used, with the figures as text. */
 export function Meter({ value, max, label, tone }: { value: number; max: number; label: string; tone?: string }) {
@@ -166,7 +167,7 @@ export function Choice({ label, value, options, onChange }: { label: string; val
 }
 
 /** Asks before something is done that cannot be taken back. */
-export function Confirm({ open, title, children, action, onDone }: { open: boolean; title: string; children: ReactNode; action: string; onDone: (yes: boolean) => void }) {
+export function Confirm({ open, title, children, action, back = "Cancel", onDone }: { open: boolean; title: string; children: ReactNode; action: string; back?: string; onDone: (yes: boolean) => void }) {
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open && !box.current?.open) box.current?.showModal();
@@ -177,7 +178,7 @@ export function Confirm({ open, title, children, action, onDone }: { open: boole
       <h2>{title}</h2>
       <div>{children}</div>
       <div className="buttons">
-        <button type="button" onClick={() => onDone(false)}>Cancel</button>
+        <button type="button" onClick={() => onDone(false)}>{back}</button>
         <button type="button" className="primary" onClick={() => onDone(true)}>{action}</button>
       </div>
     </dialog>

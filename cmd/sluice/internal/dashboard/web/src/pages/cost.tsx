@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { question, type CacheRow, type CostRow, type DearRow, type JobsRow, type WasteRow } from "../api";
 import { rangeOf, seriesOf, TimeChart } from "../chart";
-import { capital, count, dateTime, dollars, millis, money, percent } from "../format";
+import { axisDollars, capital, count, dateTime, dollars, millis, money, percent } from "../format";
 import { link, useAsk, useQuery, useSession, useTick, useWindow } from "../hooks";
 import { Answer, Card, Choice, Share, Status, Table, Tile } from "../ui";
 import { tint } from "./performance";
@@ -69,7 +69,7 @@ export function Cost() {
       </Answer>
       <Card title={`Spend by ${by.replace("label:", "label ")}`} note={`per ${w.unit}`}>
         <Answer of={time} height={280}>
-          {({ rows }) => { const x = seriesOf(rows, w, (r) => r.spend_nano_usd / 1e9); return x.times.length ? <TimeChart title={`Spend by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={dollars} kind="bars" height={250} /> : <p className="empty">Nothing was spent in this window.</p>; }}
+          {({ rows }) => { const x = seriesOf(rows, w, (r) => r.spend_nano_usd / 1e9); return x.times.length ? <TimeChart title={`Spend by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={dollars} axis={axisDollars} kind="bars" height={250} /> : <p className="empty">Nothing was spent in this window.</p>; }}
         </Answer>
       </Card>
       <Card title={`By ${by.replace("label:", "label ")}`} note="choose a row to look inside">

@@ -14,7 +14,7 @@ export function DeadLetters() {
   const dead = useAsk<{ dead: Dead[] }>("dead?limit=500", `${tick}/${n}`);
   const run = (d: Dead | "all") =>
     requeue(d === "all" ? { all: true } : { tenant: d.tenant, job: d.job_id }).then(
-      (r) => { setSaid(r.requeued.length === 1 ? `Queued again as ${r.requeued[0]}.` : `${r.requeued.length} jobs are queued again.`); again((x) => x + 1); },
+      (r) => { setSaid(r.requeued.length === 1 ? `${r.requeued[0]} is queued again.` : `${r.requeued.length} jobs are queued again.`); again((x) => x + 1); },
       (e: Error) => setSaid(e.message),
     );
   return (
@@ -41,7 +41,7 @@ export function DeadLetters() {
         )}
       </Answer>
       <Confirm open={!!ask} title={ask === "all" ? "Requeue all dead letters?" : `Requeue ${ask ? ask.job_id : ""}?`} action="Requeue" onDone={(yes) => { if (yes && ask) void run(ask); setAsk(null); }}>
-        <p>{ask === "all" ? "Every dead letter runs again as a job of its own, and costs what it costs." : "It runs again as a job of its own, and costs what it costs."}</p>
+        <p>{ask === "all" ? "Every dead letter goes on under its job ID with attempts anew, and costs what it costs." : "It goes on under its job ID with attempts anew, and costs what it costs."}</p>
       </Confirm>
     </>
   );

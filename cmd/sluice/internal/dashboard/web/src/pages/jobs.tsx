@@ -17,23 +17,30 @@ function JobList() {
   const { query, set } = useQuery();
   const status = query.get("status") ?? "";
   const [find, setFind] = useState("");
-  const jobs = useAsk<{ jobs: Job[] }>("jobs?limit=200" + (status ? `&status=${status}` : ""), String(tick));
+  const jobs = useAsk<{ jobs: Job[] }>("jobs?" + new URLSearchParams({ limit: "200", ...Object.fromEntries(["status", "tenant", "batch"].map((k) => [k, query.get(k) ?? ""]).filter(([, v]) => v)) }), String(tick));
   return (
     <>
       <div className="bar">
         <Choice label="Status" value={status} options={statuses} onChange={(v) => set({ status: v })} />
         <form className="inline" onSubmit={(e) => { e.preventDefault(); if (find) window.location.hash = link(`jobs/${encodeURIComponent(find.trim())}`, query.get("tenant") ? { tenant: query.get("tenant")! } : {}); }}>
-          <label><span className="sr">Find a job by its ID, or narrow the list</span><input type="search" placeholder="job ID, tenant or route" value={find} onChange={(e) => setFind(e.target.value)} /></label>
+          <label><span className="sr">Find a job by its ID, or narrow the list</span><input type="search" placeholder="job ID, tenant, route" value={find} onChange={(e) => setFind(e.target.value)} /></label>
           <button type="submit">Open job</button>
         </form>
       </div>
+      {["tenant", "batch"].some((k) => query.get(k)) && (
+        <p className="filters">
+          {["tenant", "batch"].filter((k) => query.get(k)).map((k) => (
+            <button key={k} type="button" className="chip" onClick={() => set({ [k]: "" })} aria-label={`Remove the filter ${k} is ${query.get(k)}`}>{k} <b>{query.get(k)}</b> <i aria-hidden="true">×</i></button>
+          ))}
+        </p>
+      )}
       <Card title="Newest jobs" note="from the ledger; jobs that nobody has started yet are not in it">
         <Answer of={jobs}>
           {({ jobs: list }) => (
-            <Table caption="Jobs" rows={list.filter((j) => !find || (j.job_id + " " + j.tenant + " " + j.route).includes(find.trim()))} rowKey={(j) => j.tenant + "/" + j.job_id} empty="No jobs."
+            <Table caption="Jobs" rows={list.filter((j) => !find || [j.job_id, j.tenant, j.route, j.class, j.batch_id].join(" ").includes(find.trim()))} rowKey={(j) => j.tenant + "/" + j.job_id} empty="No jobs."
               columns={[
                 { head: "Job", cell: (j) => <a className="mono" title={j.job_id} href={link(`jobs/${encodeURIComponent(j.job_id)}`, { tenant: j.tenant })}>{j.job_id}</a>, sort: (j) => j.job_id },
-                { head: "Tenant", cell: (j) => j.tenant, sort: (j) => j.tenant },
+                { head: "Tenant", cell: (j) => <button type="button" className="linkish" title="Only this tenant’s" onClick={() => set({ tenant: j.tenant })}>{j.tenant}</button>, sort: (j) => j.tenant },
                 { head: "Route", cell: (j) => j.route ?? "", sort: (j) => j.route ?? "" },
                 { head: "Class", cell: (j) => j.class ?? "", sort: (j) => j.class ?? "" },
                 { head: "Status", cell: (j) => <><Status status={j.status} />{j.reason && <small> {j.reason}</small>}</>, sort: (j) => j.status },
@@ -71,7 +78,7 @@ function JobDetail({ id, tenant }: { id: string; tenant: string }) {
             <>
               <div className="tiles">
                 <Tile label="Status" value={<Status status={j.status} />} note={[j.reason, j.until && "until " + dateTime(j.until)].filter(Boolean).join(" ")} />
-                <Tile label="Tenant · class" value={j.tenant} note={[j.class, j.batch_id && "batch " + j.batch_id].filter(Boolean).join(" · ")} />
+                <Tile label="Tenant · class" value={j.tenant} note={<>{j.class}{j.batch_id && <> · <a href={link(`batches/${encodeURIComponent(j.batch_id)}`, { tenant: j.tenant })}>batch</a></>}</>} />
                 <Tile label="Route" value={j.route || "–"} note={j.submitted_at ? "submitted " + dateTime(j.submitted_at) : ""} />
                 <Tile label="Attempts" value={j.attempts} />
                 <Tile label="From submission" value={millis(last - first)} note={terminal.has(j.status) ? "to the end" : "so far"} />

@@ -1,16 +1,17 @@
 import { colorOf, TimeChart, type Series } from "../chart";
 import { clock, count, millis, money, percent, rate } from "../format";
 import { link, useLive, type Sample } from "../hooks";
-import type { Figures, Pool } from "../api";
+import type { Pool } from "../api";
 import { Badge, Card, Dot, Meter, Share, Status, Table, Tile } from "../ui";
 
-export const figuresOf = (s: Sample, pool: string): Figures | undefined => s.view.live.pools.find((p) => p.name === pool);
+export const rateOf = (s: Sample, pool: string): number => s.pools.get(pool)?.rate ?? 0;
 
 export function poolState(p: Pool): ["good" | "warn" | "bad" | "plain", string] {
   const h = p.health;
   if (p.draining) return ["warn", "draining"];
   if (h?.down || p.workers === 0) return ["bad", "no worker"];
   if (h && h.circuit !== "closed") return ["bad", h.circuit === "open" ? "circuit open" : "probing"];
+  if (h?.unhealthy) return ["bad", "unhealthy"];
   if (h?.ejected) return ["warn", "ejected"];
   return ["good", "healthy"];
 }
@@ -29,27 +30,27 @@ export function Overview() {
   const places = now.pools.reduce((s, p) => s + p.concurrency, 0);
   const queued = now.pools.reduce((s, p) => s + p.queued, 0);
   const backlog = now.streams.find((s) => /JOBS$/i.test(s.name))?.messages ?? 0;
-  const of = (f: (v: Sample["view"]) => number) => samples.map((s) => f(s.view));
+  const of = (f: (s: Sample) => number) => samples.map(f);
   const names = now.pools.map((p) => p.name);
   const color = poolColors(names);
   const times = samples.map((s) => s.t);
-  const busy = names.filter((n) => samples.some((s) => figuresOf(s, n)?.attempts_per_s));
-  const perPool: Series[] = busy.sort().map((n) => ({ label: n, color: color(n), values: samples.map((s) => figuresOf(s, n)?.attempts_per_s ?? 0) }));
+  const busy = names.filter((n) => samples.some((s) => rateOf(s, n)));
+  const perPool: Series[] = busy.sort().map((n) => ({ label: n, color: color(n), values: samples.map((s) => rateOf(s, n)) }));
   const ended = now.live.pools.reduce((s, p) => s + p.ended, 0);
   return (
     <>
       {now.error && <p className="banner" role="alert">{now.error}</p>}
       <div className="tiles">
-        <Tile label="Jobs" value={<>{rate(t.jobs_per_s)}<small>/s</small></>} note={`${rate(t.attempts_per_s)} attempts/s`} values={of((v) => v.live.total.jobs_per_s)} />
-        <Tile label="Success, last minute" value={percent(t.success)} note={`${count(t.failed)} of ${count(t.ended)} failed`} values={of((v) => Math.max(0, v.live.total.success))} tone={t.success < 0 ? undefined : t.success < 0.9 ? "bad" : t.success < 0.98 ? "warn" : "good"} color="var(--good)" />
-        <Tile label="Latency p95" value={millis(t.latency_ms.p95)} note={`p50 ${millis(t.latency_ms.p50)} · p99 ${millis(t.latency_ms.p99)}`} values={of((v) => v.live.total.latency_ms.p95)} color="var(--c1)" />
-        <Tile label="First token p95" value={millis(t.ttft_ms.p95)} note={`p50 ${millis(t.ttft_ms.p50)}`} values={of((v) => v.live.total.ttft_ms.p95)} color="var(--c3)" />
-        <Tile label="Spend, last minute" value={money(t.spend_nano_usd)} note={t.unknown_cost ? `${count(t.unknown_cost)} attempts of unknown cost` : `${count(t.tokens_per_s)} tokens/s out`} values={of((v) => v.live.total.spend_nano_usd)} color="var(--c2)" />
-        <Tile label="In flight" value={<>{count(running)}<small> of {count(places)}</small></>} note={`${count(queued)} queued at pools · ${count(backlog)} in the backlog`} values={of((v) => v.pools.reduce((s, p) => s + p.running, 0))} color="var(--c4)" />
+        <Tile label="Jobs" value={<>{rate(t.jobs_per_s)}<small>/s</small></>} note={`${rate(t.attempts_per_s)} attempts/s`} values={of((s) => s.total.jobs_per_s)} />
+        <Tile label="Success, last minute" value={percent(t.success)} note={`${count(t.failed)} of ${count(t.ended)} failed`} values={of((s) => Math.max(0, s.total.success))} tone={t.success < 0 ? undefined : t.success < 0.9 ? "bad" : t.success < 0.98 ? "warn" : "good"} color="var(--good)" />
+        <Tile label="Latency p95" value={millis(t.latency_ms.p95)} note={`p50 ${millis(t.latency_ms.p50)} · p99 ${millis(t.latency_ms.p99)}`} values={of((s) => s.total.latency_ms.p95)} color="var(--c1)" />
+        <Tile label="First token p95" value={millis(t.ttft_ms.p95)} note={`p50 ${millis(t.ttft_ms.p50)}`} values={of((s) => s.total.ttft_ms.p95)} color="var(--c3)" />
+        <Tile label="Spend, last minute" value={money(t.spend_nano_usd)} note={t.unknown_cost ? `${count(t.unknown_cost)} attempts of unknown cost` : `${count(t.tokens_per_s)} tokens/s out`} values={of((s) => s.total.spend_nano_usd)} color="var(--c2)" />
+        <Tile label="In flight" value={<>{count(running)}<small> of {count(places)}</small></>} note={`${count(queued)} at pools · ${count(backlog)} in backlog`} values={of((s) => s.running)} color="var(--c4)" />
       </div>
       <div className="grid two-one">
         <Card title="Requests by pool" note="attempts per second, last five minutes">
-          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={perPool} format={rate} kind="area" height={236} />
+          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={perPool} format={rate} kind="area" height={Math.min(430, Math.max(236, now.pools.length * 66 - 50))} />
           {!perPool.length && <p className="empty over">No attempts yet. Send a job: <code>sluice submit "Hello"</code></p>}
         </Card>
         <Card title="Distribution" note="share of the attempts of the last minute">

@@ -1,10 +1,10 @@
 import { useState } from "react";
 import { post, type Pool } from "../api";
-import { Spark } from "../chart";
+import { Spark, TimeChart, type Series } from "../chart";
 import { count, millis, money, percent, rate } from "../format";
 import { useLive, useSession } from "../hooks";
-import { Badge, Confirm, Meter } from "../ui";
-import { figuresOf, poolColors, poolState } from "./overview";
+import { Badge, Card, Confirm, Meter } from "../ui";
+import { poolColors, poolState, rateOf } from "./overview";
 
 export function Pools() {
   const { now, samples } = useLive();
@@ -13,11 +13,16 @@ export function Pools() {
   const [fault, setFault] = useState("");
   if (!now) return <div className="wait tall" role="status" aria-label="Waiting for the live view" />;
   const color = poolColors(now.pools.map((p) => p.name));
+  const times = samples.map((s) => s.t);
+  const used: Series[] = now.pools.map((p) => ({ label: p.name, color: color(p.name), values: samples.map((s) => s.pools.get(p.name)?.used ?? null) }));
   const change = (p: Pool, op: "drain" | "resume") =>
     post(`pools/${encodeURIComponent(p.name)}/${op}`).then(() => setFault(""), (e: Error) => setFault(e.message));
   return (
     <>
       {fault && <p className="banner" role="alert">{fault}</p>}
+      <Card title="Utilisation" note="share of each pool’s places that is in use, last five minutes">
+        <TimeChart title="Utilisation of the pools over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={used} format={(v) => percent(v, 0)} max={1} height={180} />
+      </Card>
       <div className="cards">
         {now.pools.map((p) => {
           const f = now.live.pools.find((x) => x.name === p.name);
@@ -39,7 +44,7 @@ export function Pools() {
               <dl className="facts">
                 <div><dt>Queued</dt><dd>{count(p.queued)}</dd></div>
                 <div><dt>Rate</dt><dd>{rate(f?.attempts_per_s ?? 0)}/s</dd></div>
-                <div><dt>Success</dt><dd>{percent(f?.success ?? h?.success ?? -1)}</dd></div>
+                <div><dt>Success</dt><dd>{percent(f?.success ?? (h?.samples ? h.success : -1))}</dd></div>
                 <div><dt>Latency p50</dt><dd>{millis(f?.latency_ms.p50 || h?.latency_ms.p50)}</dd></div>
                 <div><dt>Latency p95</dt><dd>{millis(f?.latency_ms.p95 || h?.latency_ms.p95)}</dd></div>
                 <div><dt>First token p95</dt><dd>{millis(f?.ttft_ms.p95 || h?.ttft_ms.p95)}</dd></div>
@@ -47,7 +52,7 @@ export function Pools() {
                 <div><dt>Tokens out</dt><dd>{count(f?.tokens_per_s ?? 0)}/s</dd></div>
                 <div><dt>Workers</dt><dd>{p.workers}</dd></div>
               </dl>
-              <Spark values={samples.map((s) => figuresOf(s, p.name)?.attempts_per_s ?? 0)} color={color(p.name)} />
+              <Spark values={samples.map((s) => rateOf(s, p.name))} color={color(p.name)} />
               {[["Requests a minute", h?.requests] as const, ["Tokens a minute", h?.tokens] as const].map(([name, u]) => u && (
                 <div className="use" key={name}>
                   <div><span>{name}</span><b>{count(u.used)} of {count(u.limit)}</b></div>
