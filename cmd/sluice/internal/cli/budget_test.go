@@ -36,6 +36,7 @@ func TestBudgets(t *testing.T) {
 	tm.untilBudget("3 jobs")
 	tm.ok("submit", "Why?")
 	wants(t, tm.ok("budget", "set", "tenant:default", "--limit-jobs", "0", "--window", "total", "--remove"), "is as configured again")
+	eventually(t, "the limit is gone", func() bool { return !strings.Contains(tm.ok("budget", "list"), "3 jobs") })
 	tm.ok("submit", "Why?")
 	if r := tm.run("budget", "set", "tenant:default", "--limit-jobs", "1", "--window", "total", "--remove"); r.code != 1 || !strings.Contains(r.err, "was set while running") {
 		t.Errorf("status %d, %s", r.code, r.err)
