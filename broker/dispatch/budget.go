@@ -36,6 +36,7 @@ type purse struct {
 	cases  []budget.Case                    // of the job at hand, by candidate
 	bound  bool                             // a budget binds one of them, or of another try
 	crowd  []*item                          // jobs that wait for what others hold, oldest first
+	full   bool                             // some of them wait for a pool that is full as well
 	asks   []*ask                           // not given to the book yet
 	retry  bool                             // the crowd may have room
 	tried  time.Time
@@ -48,15 +49,25 @@ func newPurse(b *budget.Book) *purse {
 
 // news is what the loop hears of budgets: only while jobs wait for them.
 func (p *purse) news() <-chan struct{} {
-	if p == nil || len(p.crowd) == 0 {
+	if !p.crowded() {
 		return nil
 	}
 	return p.book.News()
 }
 
+// crowded reports whether jobs wait for budgets.
+func (p *purse) crowded() bool { return p != nil && len(p.crowd) > 0 }
+
+// renew notes that the crowd may have room now.
+func (p *purse) renew() {
+	if p != nil {
+		p.retry = true
+	}
+}
+
 // patience shortens the loop's rest while jobs wait for budgets.
 func (p *purse) patience(rest time.Duration) time.Duration {
-	if p == nil || len(p.crowd) == 0 {
+	if !p.crowded() {
 		return rest
 	}
 	every := crowdEvery
@@ -88,7 +99,7 @@ func (p *purse) take() []*item {
 		return nil
 	}
 	crowd := p.crowd
-	p.crowd, p.retry = nil, false
+	p.crowd, p.retry, p.full = nil, false, false
 	return crowd
 }
 
@@ -199,12 +210,26 @@ func (l *loop) shut(ctx context.Context, q *queue, now time.Time) bool {
 	switch {
 	case closed < 0:
 		return false
+	case other && len(p.crowd) >= crowdMost && p.alike(l.choice.Result):
+		return false // as for those behind it: the queue waits for the pools
 	case other: // a pool may have room before the budget has: the queue goes on meanwhile
+		p.full = p.full || l.choice.Crowded
 		l.pop(q)
 		l.join(ctx, it, now)
 	default:
 		l.pop(q)
 		l.overBudget(ctx, it, &p.cases[closed].Verdict, now)
+	}
+	return true
+}
+
+// alike reports whether the budgets that close candidates are the same for the
+// jobs behind: a queue has one tenant and route, and labels of many kinds.
+func (p *purse) alike(r *router.Result) bool {
+	for i := range r.Candidates {
+		if b := p.cases[i].Budget; r.Candidates[i].Excluded == router.OverBudget && b != nil && b.Scope.OfJob() {
+			return false
+		}
 	}
 	return true
 }
@@ -261,7 +286,7 @@ func (l *loop) join(ctx context.Context, it *item, now time.Time) {
 // their queues, when there may be room for them.
 func (l *loop) rejoin(now time.Time) {
 	p := l.purse
-	if p == nil || len(p.crowd) == 0 {
+	if !p.crowded() {
 		return
 	}
 	if since := now.Sub(p.tried); since < crowdOften || !p.retry && since < crowdEvery {
@@ -270,16 +295,17 @@ func (l *loop) rejoin(now time.Time) {
 	p.tried = now
 	crowd := p.take()
 	for i := len(crowd) - 1; i >= 0; i-- {
-		l.holdFirst(crowd[i])
+		l.holdFirst(crowd[i]).blocked = false
 	}
 }
 
 // holdFirst puts a job before the others of its route.
-func (l *loop) holdFirst(it *item) {
+func (l *loop) holdFirst(it *item) *queue {
 	q := l.classes[it.asg.Meta.Class].add(it)
 	q.items = slices.Insert(q.items[:len(q.items)-1], 0, it)
 	l.held++
 	l.expect(it)
+	return q
 }
 
 // sendToWait writes a waiting record, unless the job has one that holds, and

@@ -80,7 +80,7 @@ func (l *loop) run(ctx context.Context) {
 			l.nudged = true
 		case <-l.d.replanned:
 		case <-l.purse.news():
-			l.purse.retry = true
+			l.purse.renew()
 		case asks := <-l.d.held:
 			l.answered(ctx, asks)
 		case k := <-l.d.found:
@@ -132,13 +132,6 @@ func (l *loop) hold(it *item) {
 	l.expect(it)
 }
 
-// expect notes a held job's deadline.
-func (l *loop) expect(it *item) {
-	if d := it.asg.Meta.Deadline; d != 0 && (l.soonest == 0 || d < l.soonest) {
-		l.soonest = d
-	}
-}
-
 func (l *loop) settled(o outcome) {
 	l.sending--
 	l.tally.settled(o)
@@ -166,6 +159,7 @@ func (l *loop) looked(s depths) {
 		}
 	}
 	l.moved = false
+	l.purse.renew()
 	for _, lane := range l.classes {
 		lane.denied = false
 		for _, q := range lane.queues {
@@ -265,6 +259,9 @@ func (l *loop) leaves(q *queue, pool int, now time.Time) {
 	l.sending++
 }
 
+// waits reports whether jobs wait here for room of some kind.
+func (l *loop) waits() bool { return l.held > 0 || l.purse.crowded() }
+
 // pop removes the first job of a queue.
 func (l *loop) pop(q *queue) {
 	q.items[0] = nil
@@ -307,19 +304,20 @@ func (l *loop) outdated(now time.Time) bool {
 // refresh asks for a new look at the depths when one is due, and says after
 // how long to come back (0: nothing to wait for).
 func (l *loop) refresh() time.Duration {
-	if l.held == 0 && l.sending == 0 && len(l.leaving) == 0 && len(l.tally.own) == 0 {
+	waits := l.waits()
+	if !waits && l.sending == 0 && len(l.leaving) == 0 && len(l.tally.own) == 0 {
 		return 0
 	}
 	now := time.Now()
 	if asked := now.Sub(l.tally.asked); !l.tally.asked.IsZero() && asked < lookLost {
-		if l.held > 0 && asked < lookWait {
+		if waits && asked < lookWait {
 			return lookWait - asked
 		}
 		return lookLost
 	}
 	due := staleAfter
 	switch {
-	case l.held == 0:
+	case !waits:
 	case l.nudged:
 		due = lookEvery
 	default:
@@ -334,31 +332,6 @@ func (l *loop) refresh() time.Duration {
 	default:
 	}
 	return due
-}
-
-// expire ends the held jobs whose deadline has passed.
-func (l *loop) expire(ctx context.Context) {
-	now := time.Now()
-	if l.soonest == 0 || now.UnixNano() < l.soonest {
-		return
-	}
-	l.soonest = 0
-	for _, lane := range l.classes {
-		for _, q := range lane.queues {
-			kept := q.items[:0]
-			for _, it := range q.items {
-				if it.asg.Meta.Expired(now) {
-					l.held--
-					l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
-					continue
-				}
-				kept = append(kept, it)
-				l.expect(it)
-			}
-			clear(q.items[len(kept):])
-			q.items = kept
-		}
-	}
 }
 
 // keepAlive tells the server that the jobs in memory are not forgotten.

@@ -185,3 +185,42 @@ func (o *overdue) end(ctx context.Context, now time.Time) {
 		}
 	}
 }
+
+// expect notes a held job's deadline.
+func (l *loop) expect(it *item) {
+	if d := it.asg.Meta.Deadline; d != 0 && (l.soonest == 0 || d < l.soonest) {
+		l.soonest = d
+	}
+}
+
+// expire ends the jobs in memory whose deadline has passed, also those that wait
+// for budgets.
+func (l *loop) expire(ctx context.Context) {
+	now := time.Now()
+	if l.soonest == 0 || now.UnixNano() < l.soonest {
+		return
+	}
+	l.soonest = 0
+	for _, lane := range l.classes {
+		for _, q := range lane.queues {
+			before := len(q.items)
+			q.items = l.unexpired(ctx, q.items, now)
+			l.held -= before - len(q.items)
+		}
+	}
+	if l.purse.crowded() {
+		l.purse.crowd = l.unexpired(ctx, l.purse.crowd, now)
+	}
+}
+
+// unexpired leaves the jobs in list that may go on, and ends the others.
+func (l *loop) unexpired(ctx context.Context, list []*item, now time.Time) []*item {
+	return keep(list, func(_ int, it *item) bool {
+		if it.asg.Meta.Expired(now) {
+			l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
+			return false
+		}
+		l.expect(it)
+		return true
+	})
+}

@@ -28,7 +28,7 @@ type aside struct {
 
 // news is what the loop hears of observations: only while jobs wait for them.
 func (l *loop) news() <-chan struct{} {
-	if l.held == 0 || l.d.cfg.Observer == nil {
+	if l.d.cfg.Observer == nil || !l.waits() {
 		return nil
 	}
 	return l.d.cfg.Observer.News()
@@ -116,6 +116,9 @@ func (l *loop) setAside(ctx context.Context, q *queue, now time.Time) {
 // a depth is what they wait for, soon; else when the clock opens something,
 // but at least every second.
 func (l *loop) patience(now time.Time) time.Duration {
+	if l.purse.crowded() && l.purse.full {
+		return l.pace
+	}
 	until := int64(0)
 	for _, lane := range l.classes {
 		for _, q := range lane.queues {

@@ -141,6 +141,12 @@ func (t *Term) matches(f *Facts) bool {
 // Names reports whether a term of the scope is that dimension with that value.
 func (s Scope) Names(d Dimension, value string) bool { return slices.Contains(s.terms, Term{d, value}) }
 
+// OfJob reports whether the scope has a term that jobs of one tenant and route
+// may differ in: a label, or the name that the client asked for.
+func (s Scope) OfJob() bool {
+	return slices.ContainsFunc(s.terms, func(t Term) bool { return t.Dimension == Label || t.Dimension == Route })
+}
+
 // OfCandidate reports whether the scope depends on where a job goes: a budget
 // that is used up then only closes some of the candidates.
 func (s Scope) OfCandidate() bool {
