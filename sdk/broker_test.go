@@ -34,6 +34,8 @@ type testBroker struct {
 	sub  wire.Subjects
 	stop func()
 
+	republishes bool // the ledger re-publishes what it has stored, as broker/topology makes it; otherwise records are heard as they are published
+
 	mu      sync.Mutex
 	jobs    map[string]wire.Job // by ID, as ParseJob read them
 	script  func(b *testBroker, job wire.Job)
@@ -83,9 +85,14 @@ func newServer(t testing.TB, opts *server.Options) *testBroker {
 
 func (b *testBroker) streams() {
 	b.t.Helper()
-	for _, cfg := range []jetstream.StreamConfig{
+	ledger := jetstream.StreamConfig{Name: b.sub.Stream(wire.StreamLedger), Subjects: []string{b.sub.Records("*", "*")}, AllowDirect: true}
+	if b.republishes {
+		ledger.Subjects = []string{b.sub.Ledger("*", "*")}
+		ledger.SubjectTransform = &jetstream.SubjectTransformConfig{Source: b.sub.Ledger("*", "*"), Destination: b.sub.Records("$1", "$2")}
+		ledger.RePublish = &jetstream.RePublish{Source: b.sub.Records("*", "*"), Destination: b.sub.Records("$1", "$2")}
+	}
+	for _, cfg := range []jetstream.StreamConfig{ledger,
 		{Name: b.sub.Stream(wire.StreamJobs), Subjects: []string{b.sub.Jobs("*", "*")}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew},
-		{Name: b.sub.Stream(wire.StreamLedger), Subjects: []string{b.sub.Records("*", "*")}, AllowDirect: true},
 		{Name: b.sub.Stream(wire.StreamChunks), Subjects: []string{b.sub.Chunks("*", "*")}, Storage: jetstream.MemoryStorage, MaxAge: 10 * time.Minute},
 	} {
 		if _, err := b.js.CreateOrUpdateStream(b.t.Context(), cfg); err != nil {
@@ -259,8 +266,11 @@ func (b *testBroker) last(tenant, id string) (wire.Record, bool) {
 // record stores a record, or publishes it with a condition that fails.
 func (b *testBroker) record(job wire.Job, r wire.Record, opts ...jetstream.PublishOpt) {
 	r.Entry.Meta = job.Meta
-	h := r.Encode()
-	_, err := b.js.PublishMsg(context.Background(), &nats.Msg{Subject: b.sub.Records(job.Tenant, job.ID), Header: h, Data: r.Body}, opts...)
+	h, subject := r.Encode(), b.sub.Records(job.Tenant, job.ID)
+	if b.republishes {
+		subject = b.sub.Ledger(job.Tenant, job.ID)
+	}
+	_, err := b.js.PublishMsg(context.Background(), &nats.Msg{Subject: subject, Header: h, Data: r.Body}, opts...)
 	if err != nil && len(opts) == 0 && !b.nc.IsClosed() {
 		b.t.Error(err)
 	}

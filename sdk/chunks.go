@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,10 +44,16 @@ func (h *Handle) Chunks(ctx context.Context) iter.Seq2[Chunk, error] {
 // from 0. It goes on with the attempts after it. Attempt 0 is the latest.
 func (h *Handle) ChunksFrom(ctx context.Context, attempt, index int) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
-		r, err := h.openReader(attempt, index)
-		if err != nil {
-			yield(Chunk{}, err)
-			return
+		var err error
+		r := h.ear.Swap(nil)
+		if r == nil || r.sub == nil || attempt > 0 {
+			if r != nil {
+				r.close()
+			}
+			if r, err = h.openReader(attempt, index, true); err != nil {
+				yield(Chunk{}, err)
+				return
+			}
 		}
 		defer r.close()
 		r.yield = yield
@@ -70,9 +75,9 @@ const (
 type chunkReader struct {
 	h     *Handle
 	l     *listener
-	sub   *nats.Subscription
+	sub   *nats.Subscription // to live; nil: only records are listened for
 	live  chan *nats.Msg
-	lost  atomic.Bool // live had no room; set by the subscription's callback
+	lost  int // of the messages that found no room in live, how many have been seen to
 	yield func(Chunk, error) bool
 
 	attempt int    // of the next chunk, 0: whichever comes
@@ -86,26 +91,21 @@ type chunkReader struct {
 // errStopped ends a read inside the reader when the loop was left.
 var errStopped = errors.New("the loop was left")
 
-func (h *Handle) openReader(attempt, index int) (*chunkReader, error) {
+// openReader listens for the job's terminal record and, if chunks, for its
+// chunks from a place on.
+func (h *Handle) openReader(attempt, index int, chunks bool) (r *chunkReader, err error) {
 	if err := h.valid(); err != nil {
 		return nil, err
 	}
 	if attempt < 0 || index < 0 || attempt == 0 && index > 0 {
 		return nil, fail(wire.CodeInvalidRequest, nil, "chunks are read from an attempt >= 1 and an index >= 0").of(h.id)
 	}
-	r := &chunkReader{h: h, live: make(chan *nats.Msg, chunkBuffer), attempt: attempt, index: index}
-	var err error
-	if r.l, err = h.c.watch.listen(h.id, false); err != nil {
-		return nil, err
+	r = &chunkReader{h: h, attempt: attempt, index: index}
+	if r.l, err = h.c.watch.listen(h.id, false); err != nil || !chunks {
+		return r, err
 	}
-	r.sub, err = h.c.nc.Subscribe(h.c.subjects.Chunks(h.c.tenant, h.id), func(m *nats.Msg) {
-		select {
-		case r.live <- m:
-		default:
-			r.lost.Store(true)
-		}
-	})
-	if err != nil {
+	r.live = make(chan *nats.Msg, chunkBuffer)
+	if r.sub, err = h.c.nc.ChanSubscribe(h.c.subjects.Chunks(h.c.tenant, h.id), r.live); err != nil {
 		r.l.close()
 		return nil, classify(err).of(h.id)
 	}
@@ -113,8 +113,20 @@ func (h *Handle) openReader(attempt, index int) (*chunkReader, error) {
 }
 
 func (r *chunkReader) close() {
-	_ = r.sub.Unsubscribe() // fails only on a closed connection
+	if r.sub != nil {
+		_ = r.sub.Unsubscribe() // fails only on a closed connection
+	}
 	r.l.close()
+}
+
+// overflowed reports, once for each time, that live had no room.
+func (r *chunkReader) overflowed() bool {
+	n, err := r.sub.Dropped()
+	if err != nil || n == r.lost { // a closed connection is noticed elsewhere
+		return false
+	}
+	r.lost = n
+	return true
 }
 
 // follow yields chunks until the job has ended.
@@ -194,13 +206,13 @@ func (r *chunkReader) takeLive(ctx context.Context, m *nats.Msg) error {
 		if err := r.give(c); err != nil {
 			return err
 		}
-		if len(r.live) == 0 && r.lost.Swap(false) {
+		if len(r.live) == 0 && r.overflowed() {
 			return r.catchUp(ctx)
 		}
 		return nil
 	}
 	for wait, try := gapFirst, 0; try < gapTries; wait, try = wait*2, try+1 {
-		r.lost.Store(false)
+		r.overflowed() // what is missing is read now
 		if err := r.catchUp(ctx); err != nil {
 			return err
 		}

@@ -32,8 +32,9 @@
 //
 // # Invariants
 //
-//	S1  A published record is only a hint. What counts is what the ledger
-//	    holds, because a publish that the ledger refused is heard too.
+//	S1  A published record is only a hint, because a publish that the ledger
+//	    refused may be heard too. What counts is what the ledger holds, or
+//	    what it re-publishes, with its mark, as it has stored it.
 //	S2  Nothing rests on hearing every message: every wait looks again after
 //	    a reconnect and every few seconds.
 //	S3  Within an attempt a reader gets every chunk once and in order, or an

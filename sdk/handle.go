@@ -4,16 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Handle names one job of the client's tenant. It holds nothing open and needs
-// no closing.
+// no closing, but for what [Client.Attend] says.
 type Handle struct {
 	c     *Client
 	id    string
-	fresh bool // submitted by this client: the broker knows it, or will soon
+	fresh bool                        // submitted by this client: the broker knows it, or will soon
+	ear   atomic.Pointer[chunkReader] // opened before the job was published; whoever takes it closes it
 }
 
 // Attach is the handle of an existing job, whoever submitted it. It asks
@@ -45,12 +47,15 @@ func (h *Handle) Wait(ctx context.Context) (*Result, error) {
 	if err := h.valid(); err != nil {
 		return nil, err
 	}
-	l, err := h.c.watch.listen(h.id, false)
-	if err != nil {
-		return nil, err
+	r := h.ear.Swap(nil)
+	if r == nil {
+		var err error
+		if r, err = h.openReader(0, 0, false); err != nil {
+			return nil, err
+		}
 	}
-	defer l.close()
-	last, err := h.await(ctx, l)
+	defer r.close()
+	last, err := h.await(ctx, r.l)
 	if err != nil {
 		return nil, h.waiting(ctx, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -42,18 +43,37 @@ func (c *Client) last(ctx context.Context, job string) (r stored, ok bool, err e
 	default:
 		return r, false, fail(wire.CodeUnavailable, nil, "the ledger refused a read: %s %s", status, m.Header.Get("Description"))
 	}
-	if r.Record, err = wire.DecodeRecord(m.Header, m.Data); err != nil {
-		return r, false, fail(wire.CodeInternal, err, "%v", err)
-	}
-	r.seq, _ = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-	r.at, _ = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
-	return r, true, nil
+	r, err = storedOf(m)
+	return r, err == nil, err
 }
 
-// look reads the last record of the listener's job; ok is false when it has
-// none. hinted says that a record was heard just before. Answers that fail to
+// storedOf reads a message of the ledger.
+func storedOf(m *nats.Msg) (r stored, err error) {
+	if r.Record, err = wire.DecodeRecord(m.Header, m.Data); err != nil {
+		return r, fail(wire.CodeInternal, err, "%v", err)
+	}
+	r.seq, _ = strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	r.at, _ = time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	return r, nil
+}
+
+// marked reports whether a record was heard as the ledger re-publishes what it
+// has stored, and not as somebody published it (S1).
+func (c *Client) marked(m *nats.Msg) bool {
+	return m.Header.Get(jetstream.StreamHeader) == c.subjects.Stream(wire.StreamLedger) && m.Header.Get(jetstream.SequenceHeader) != ""
+}
+
+// look reads the last record of the listener's job, unless it was heard; ok is
+// false when it has none. hinted says that a record was heard just before. Answers that fail to
 // come are no errors here, they only mean not knowing yet; refusals are.
 func (l *listener) look(ctx context.Context, hinted bool) (r stored, ok bool, err error) {
+	if l.early {
+		l.early = false
+		return r, false, nil
+	}
+	if r, ok = l.taken(); ok {
+		return r, true, nil
+	}
 	r, ok, err = l.w.c.last(ctx, l.job)
 	if err != nil { // soon again, as if something had been heard a while ago
 		l.confirm = max(l.confirm, retryFirst)

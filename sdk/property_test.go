@@ -56,7 +56,7 @@ func TestReaderNeverMixesAttempts(t *testing.T) {
 // tell stores the story in the stream while a reader hears part of it, and
 // returns what the reader yields.
 func (s *story) tell(t *testing.T, b *testBroker, h *Handle, rnd *rand.Rand) (got []Chunk, err error) {
-	reader, err := h.openReader(0, 0)
+	reader, err := h.openReader(0, 0, true)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,34 @@ func (c *Client) Submit(ctx context.Context, job Job) (*Handle, error) {
 	return h, c.publish(ctx, msg, id)
 }
 
+// Attend is [Client.Submit] for a caller who waits at once: the client listens
+// before it publishes, so that what happens in between need not be looked up.
+// The handle's first Wait, or first Chunks, has what was opened; release closes
+// it if there was none, and must be called.
+func (c *Client) Attend(ctx context.Context, job Job) (h *Handle, release func(), err error) {
+	msg, id, e := c.message(&job)
+	h = &Handle{c: c, id: id, fresh: e == nil}
+	if e != nil {
+		return h, func() {}, e
+	}
+	if job.ID == "" { // another's job may be running already, and has to be looked up
+		r, err := h.openReader(0, 0, job.Stream)
+		if err != nil {
+			return h, func() {}, err
+		}
+		r.l.early = true
+		h.ear.Store(r)
+	}
+	return h, h.release, c.publish(ctx, msg, id)
+}
+
+// release closes what nobody has taken.
+func (h *Handle) release() {
+	if r := h.ear.Swap(nil); r != nil {
+		r.close()
+	}
+}
+
 // publish sends msg until it is acknowledged.
 func (c *Client) publish(ctx context.Context, msg *nats.Msg, id string) error {
 	if c.isClosed() {

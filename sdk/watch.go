@@ -51,7 +51,12 @@ type listener struct {
 	job    string
 	all    bool // every record, not terminal ones only
 	ready  chan struct{}
-	missed bool // a reconnect has happened since the last take; watches.mu guards it
+	missed bool      // a reconnect has happened since the last take; watches.mu guards it
+	heard  *nats.Msg // the terminal record, as the ledger stored it; watches.mu guards it
+
+	// early says that the job was not yet published when this began, so that
+	// the first look would find nothing. Only the reader touches it.
+	early bool
 
 	// confirm is the time until the next look after a record was heard that
 	// the ledger did not hold, 0 otherwise. Only the reader touches it.
@@ -95,11 +100,15 @@ func (w *watches) hint(m *nats.Msg) {
 		return
 	}
 	terminal := wire.Status(m.Header.Get(wire.HeaderStatus)).Terminal()
+	kept := terminal && w.c.marked(m)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if watch := w.jobs[job]; watch != nil {
 		for l := range watch.listeners {
 			if terminal || l.all {
+				if kept && !l.all {
+					l.heard = m
+				}
 				l.wake()
 			}
 		}
@@ -167,6 +176,20 @@ func (l *listener) wake() {
 	case l.ready <- struct{}{}:
 	default:
 	}
+}
+
+// taken is the terminal record that was heard as the ledger stored it; ok is
+// false when there is none.
+func (l *listener) taken() (r stored, ok bool) {
+	l.w.mu.Lock()
+	m := l.heard
+	l.heard = nil
+	l.w.mu.Unlock()
+	if m == nil {
+		return r, false
+	}
+	r, err := storedOf(m)
+	return r, err == nil
 }
 
 // tookMiss reports, once, that the connection broke and was made again.

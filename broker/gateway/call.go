@@ -28,6 +28,7 @@ type call struct {
 	endpoint wire.Endpoint
 	req      *request
 	job      *sdk.Handle
+	release  func() // of what job listens with
 	outcome  outcome
 	joined   bool // counted in g.readers
 }
@@ -84,8 +85,10 @@ func (c *call) serve() *wire.Error {
 	defer give()
 	defer c.part()
 	if f := c.submit(ctx, client); f != nil {
+		c.release()
 		return f
 	}
+	defer c.release()
 	switch {
 	case c.req.background:
 		return c.background(ctx)
@@ -105,7 +108,8 @@ func (c *call) submit(ctx context.Context, client *client) *wire.Error {
 		c.joined = true
 		c.g.readers.join(c.key())
 	}
-	job, err := client.Submit(ctx, c.req.job)
+	job, release, err := client.Attend(ctx, c.req.job)
+	c.release = release
 	c.job, c.req.job.Body = job, nil // so that it is not kept while the job runs
 	c.req.meta.ID = job.ID()
 	c.name()
