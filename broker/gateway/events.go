@@ -30,6 +30,8 @@ type events struct {
 	quiet bool  // nothing was written since the last beat
 	next  int64 // number of the next event, where events have numbers
 	err   error
+
+	limited time.Time // when the writer's deadline was last set
 }
 
 // lock is a mutex made of a channel: it is held across writes to the network,
@@ -132,9 +134,13 @@ func (s *events) open() {
 	s.flush()
 }
 
-// limit bounds the next write: it may find the buffer full.
+// limit bounds the next write: it may find the buffer full. A bound that is
+// still a good one stays, since there is one write for each event.
 func (s *events) limit() {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.patience)) // not every writer has one
+	if now := time.Now(); now.Sub(s.limited) > s.patience/16 {
+		s.limited = now
+		_ = s.rc.SetWriteDeadline(now.Add(s.patience)) // not every writer has one
+	}
 }
 
 // flush sends what is buffered. The caller holds the lock.

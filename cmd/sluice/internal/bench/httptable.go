@@ -31,12 +31,12 @@ func (r *HTTPReport) Print(w io.Writer) error {
 	line("", "added p50 ms", "p99 ms", "requests/s", "CPU s/1,000", "streams/s", "CPU s/1,000", "peak MiB")
 	for _, row := range r.Rows {
 		cpu, stream, peak := "", "", ""
-		if row.RequestCPU > 0 {
+		if row.Peak > 0 {
 			cpu, stream = seconds(row.RequestCPU, row.RequestBelow), seconds(row.StreamCPU, row.StreamBelow)
 			peak = mib(row.Peak, row.PeakBelow)
 		}
 		p50, p99 := fmt.Sprintf("%.2f", ms(row.Added.P50)), fmt.Sprintf("%.2f", ms(row.Added.P99))
-		if row.RequestCPU == 0 && row.Name == r.Rows[0].Name {
+		if row.Name == r.Rows[0].Name {
 			p50, p99 = "("+p50+")", "("+p99+")" // what it takes, not what is added
 		}
 		line(row.Name, p50, p99, fmt.Sprintf("%.0f", row.Requests), cpu, fmt.Sprintf("%.0f", row.Streams), stream, peak)
