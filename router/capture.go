@@ -101,7 +101,7 @@ func (in *Input) clone() Input {
 	}
 	if in.Progress != nil {
 		p := *in.Progress
-		p.Tried = slices.Clone(p.Tried)
+		p.Tried, p.Misfits = slices.Clone(p.Tried), slices.Clone(p.Misfits)
 		c.Progress = &p
 	}
 	c.Stats, c.Require, c.Prefer = slices.Clone(in.Stats), slices.Clone(in.Require), slices.Clone(in.Prefer)

@@ -25,6 +25,7 @@ var filters = [...]filter{
 	abilityFilter,
 	priceFilter,
 	barredFilter,
+	misfitFilter,
 	scheduleFilter,
 	closedFilter,
 	loadFilter,

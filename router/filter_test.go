@@ -76,6 +76,12 @@ func TestFilters(t *testing.T) {
 		{name: "full for batch", load: func(l *Load) { l.Depth = 10 }, input: func(in *Input) { in.Meta.Class = wire.Batch }, want: Full},
 		{name: "not full for interactive", load: func(l *Load) { l.Depth = 19 }, input: func(in *Input) { in.Meta.Class = wire.Interactive }},
 		{name: "ejected", load: func(l *Load) { l.Ejected = true }, want: Ejected},
+		{name: "refused", input: func(in *Input) {
+			in.Progress = &wire.Progress{Misfits: []string{"gone/m", "p1/other", "p0/m/x", "p0/m", "p"}}
+		}, want: Misfit},
+		{name: "refused by another model", input: func(in *Input) {
+			in.Progress = &wire.Progress{Misfits: []string{"p0/other", "p0", "p/0m", "p0.m"}}
+		}},
 		{name: "tried", input: func(in *Input) { in.Progress = &wire.Progress{Tried: []string{"gone", "p0"}} }, want: Tried},
 	} {
 		t.Run(c.name, func(t *testing.T) {

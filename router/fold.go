@@ -26,6 +26,7 @@ func OutcomeOf(a *wire.Attempt, at int64) (o Outcome, ok bool) {
 	case wire.Failed:
 		switch a.ErrorCode {
 		case wire.CodeProviderRefused, wire.CodeContextLength, wire.CodeContentFilter, wire.CodeUnsupported,
+			wire.CodeUnsupportedParam, wire.CodeTooLarge,
 			wire.CodeRateLimited, wire.CodeInterrupted, wire.CodeInternal:
 			return o, false
 		}

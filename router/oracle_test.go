@@ -127,6 +127,9 @@ func (o *oracle) hard(i int) Reason {
 	if r := o.barred(i); r == PriceUnknown || r == BeyondBudget {
 		return r
 	}
+	if o.in.Progress != nil && slices.Contains(o.in.Progress.Misfits, o.cands[i].Pool+"/"+o.cands[i].Model) {
+		return Misfit
+	}
 	return o.passing(i)
 }
 

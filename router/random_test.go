@@ -207,6 +207,7 @@ func randomInput(rng *rand.Rand, n int) Input {
 		in.Progress = &wire.Progress{Spent: wire.NanoUSD(rng.IntN(100_000)), Unknown: chance(rng, 5)}
 		for range rng.IntN(3) {
 			in.Progress.Tried = append(in.Progress.Tried, fmt.Sprintf("p%d", rng.IntN(n+1)))
+			in.Progress.Misfits = append(in.Progress.Misfits, fmt.Sprintf("p%d/%s", rng.IntN(n+1), oneOf(rng, "large", "small")))
 		}
 	}
 	if chance(rng, 10) {

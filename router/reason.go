@@ -3,7 +3,7 @@ package router
 // Reason says why a candidate was excluded. The zero value means it was not.
 type Reason uint8
 
-// The reasons, in the order in which they are tested (I5): up to BeyondBudget
+// The reasons, in the order in which they are tested (I5): up to Misfit
 // waiting does not help, from OffSchedule on it may. Reasons tells what they
 // mean.
 const (
@@ -18,6 +18,7 @@ const (
 	PriceUnknown
 	OverMaxCost
 	BeyondBudget
+	Misfit
 	OffSchedule
 	OverBudget
 	Draining
@@ -52,6 +53,7 @@ var reasonDocs = [numReasons]struct{ name, meaning string }{
 	PriceUnknown: {"price_unknown", "a price, or an earlier cost, is not known, and the job's Sluice-Max-Cost or a budget needs it"},
 	OverMaxCost:  {"over_max_cost", "with earlier attempts the job could cost more than its Sluice-Max-Cost"},
 	BeyondBudget: {"beyond_budget", "the job could cost more than the whole limit of a budget"},
+	Misfit:       {"refused", "it refused this request, which does not fit it"},
 	OffSchedule:  {"off_schedule", "outside the candidate's hours"},
 	OverBudget:   {"over_budget", "a budget has no room for what the job could cost"},
 	Draining:     {"draining", "the pool takes no new jobs"},
@@ -81,6 +83,16 @@ func (r Reason) String() string {
 		return "unknown"
 	}
 	return reasonDocs[r].name
+}
+
+// ParseReason is the reason of a name that String gave.
+func ParseReason(name string) (Reason, bool) {
+	for r := range numReasons {
+		if reasonDocs[r].name == name {
+			return r, true
+		}
+	}
+	return Eligible, false
 }
 
 // Temporary reports whether the reason may pass by itself: waiting helps.

@@ -209,8 +209,10 @@ func (in *input) rare(flags uint64, x *router.Input) {
 	}
 	if flags&hasBarred != 0 {
 		for range in.list() {
-			x.Barred = append(x.Barred, router.Reason(in.b[0]))
-			in.b = in.b[1:]
+			name := in.text()
+			r, ok := router.ParseReason(name)
+			in.bad = in.bad || !ok
+			x.Barred = append(x.Barred, r)
 		}
 	}
 	if flags&hasTokens != 0 {

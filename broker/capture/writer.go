@@ -302,7 +302,7 @@ func appendRare(b []byte, flags uint64, in *router.Input, job *wire.Meta) []byte
 	if flags&hasBarred != 0 {
 		b = binary.AppendUvarint(b, uint64(len(in.Barred)))
 		for _, r := range in.Barred {
-			b = append(b, byte(r))
+			b = appendText(b, r.String())
 		}
 	}
 	if flags&hasTokens != 0 {

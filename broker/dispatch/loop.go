@@ -278,6 +278,9 @@ func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
 			code = wire.CodeNoCandidate
 		}
 	}
+	if p := &it.asg.Progress; len(p.Misfits) > 0 {
+		code, why = p.Misfit, why+"; what refused it last did so with "+string(p.Misfit)
+	}
 	l.d.rare.Go(func() {
 		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, wire.Errorf(code, "", "%s", why)) })
 	})

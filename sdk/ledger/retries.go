@@ -33,15 +33,31 @@ func (r *Retries) spent(p *wire.Progress, at *wire.Attempt) bool {
 	return p.Failures() >= cmp.Or(at.MaxAttempts, r.MaxAttempts) && at.Status != wire.Interrupted && !at.Excused()
 }
 
+// Fits reports whether there is a candidate left that the request of a misfit
+// (wire.Code.Misfit) may fit, or a fallback. A refusal that does not say why
+// is doubted once, if another model may see it otherwise.
+func Fits(p *wire.Progress, at *wire.Attempt) bool {
+	unsaid := at.ErrorCode == wire.CodeProviderRefused
+	if at.Decision == nil || unsaid && len(p.Misfits) > 0 {
+		return false
+	}
+	return falls(at) || slices.ContainsFunc(at.Decision.Candidates, func(c wire.Candidate) bool {
+		return (c.Model != at.Model || !unsaid && c.Pool != at.Pool) && !slices.Contains(p.Misfits, wire.CandidateKey(c.Pool, c.Model))
+	})
+}
+
 // falls reports whether the fallback chain goes on behind the attempt.
 func falls(at *wire.Attempt) bool { return at.Decision != nil && at.Decision.Left > 0 }
 
-// Blame notes where the attempt failed, and how far failures have led down the
+// Blame notes where the attempt failed, whether that candidate can ever take it, and how far failures have led down the
 // fallback chain: to the step that has failed, or behind it where the job has
 // had its attempts.
 func (r *Retries) Blame(p *wire.Progress, at *wire.Attempt) {
 	if at.Status != wire.Failed {
 		return
+	}
+	if at.ErrorCode.Misfit() {
+		p.Misfits, p.Misfit = append(slices.Clone(p.Misfits), wire.CandidateKey(at.Pool, at.Model)), at.ErrorCode
 	}
 	if !slices.Contains(p.Tried, at.Pool) {
 		p.Tried = append(slices.Clone(p.Tried), at.Pool)

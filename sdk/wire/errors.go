@@ -59,7 +59,19 @@ const (
 	CodeInsufficientQuota Code = "insufficient_quota"   // the provider's account is empty
 	CodeUnsupported       Code = "unsupported_endpoint" // the adapter lacks the endpoint
 	CodeInternal          Code = "internal_error"
+
+	CodeUnsupportedParam Code = "unsupported_parameter" // the adapter or the model lacks what the request uses
 )
+
+// Misfit reports whether an attempt that failed with the code says that the
+// request does not fit the candidate, and never will: another may take it.
+func (c Code) Misfit() bool {
+	switch c {
+	case CodeContextLength, CodeUnsupported, CodeUnsupportedParam, CodeTooLarge, CodeProviderRefused:
+		return true
+	}
+	return false
+}
 
 // Error is what a user is told: what happened, to which thing, and what to do.
 type Error struct {

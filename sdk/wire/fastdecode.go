@@ -169,6 +169,10 @@ func (s *scanner) progress(p *Progress) error {
 			return integer(s, &p.Steps)
 		case "td":
 			return integer(s, &p.Told)
+		case "mf":
+			return s.texts(&p.Misfits)
+		case "mc":
+			return str(s, &p.Misfit)
 		}
 		return errSlow
 	})

@@ -146,6 +146,8 @@ func (o *objectWriter) progress(p *Progress) {
 	o.optInt("ra", p.ReadyAt)
 	o.optInt("f", int64(p.Steps))
 	o.optInt("td", p.Told)
+	o.optTexts("mf", p.Misfits)
+	o.optText("mc", string(p.Misfit))
 	o.close()
 }
 

@@ -143,7 +143,15 @@ type Progress struct {
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
 	Steps    int      `json:"f,omitempty"`  // of the fallback chain that failures have used up
 	Told     int64    `json:"td,omitempty"` // Unix nanoseconds: until when the last record says that it waits for a budget
+	// Misfits are the candidates (CandidateKey) that the request does not fit:
+	// they refused it, the last one with the code Misfit.
+	Misfits []string `json:"mf,omitempty"`
+	Misfit  Code     `json:"mc,omitempty"`
 }
+
+// CandidateKey names a candidate in Progress.Misfits. Pools have no slash in
+// their names, so it is unique.
+func CandidateKey(pool, model string) string { return pool + "/" + model }
 
 // Failures are the attempts that count against the job itself.
 func (p *Progress) Failures() int { return p.Attempts - p.Cuts - p.Held }

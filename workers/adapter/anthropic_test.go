@@ -163,7 +163,7 @@ func TestAnthropicClassify(t *testing.T) {
 		v      Verdict
 		wait   time.Duration
 	}{
-		{400, body("invalid_request_error"), nil, wire.CodeProviderRefused, Final, 0},
+		{400, body("invalid_request_error"), nil, wire.CodeProviderRefused, RetryElsewhere, 0},
 		{400, body("billing_error"), nil, wire.CodeInsufficientQuota, RetryElsewhere, 0},
 		{401, body("authentication_error"), nil, wire.CodeProviderAuth, RetryElsewhere, 0},
 		{403, body("permission_error"), nil, wire.CodeProviderAuth, RetryElsewhere, 0},

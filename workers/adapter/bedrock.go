@@ -159,9 +159,7 @@ func (bedrock) Classify(r Refusal) *Failure {
 		}
 	}
 	f := exception(kind, trimLeft(r.Body), code, "the provider answered "+string(appendInt(nil, int64(r.Status))))
-	if f.Err.Code == wire.CodeTooLarge {
-		f.Verdict = RetryElsewhere
-	}
+	f.Verdict = fault{kind: kind}.verdict(code)
 	wait := retryAfter(r)
 	if r.Status == 503 && wait > 0 {
 		f.Verdict = RetryLater

@@ -89,7 +89,7 @@ func TestBedrockEncode(t *testing.T) {
 		}
 	}
 	body := `{` + tools + `,"tool_choice":"none","messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f"}}]},{"role":"tool","tool_call_id":"1","content":"r"}]}`
-	if _, f := (bedrock{}).Encode(Request{Endpoint: wire.ChatCompletions, Body: []byte(body), Model: "m"}); f == nil || f.Err.Code != wire.CodeUnsupported {
+	if _, f := (bedrock{}).Encode(Request{Endpoint: wire.ChatCompletions, Body: []byte(body), Model: "m"}); f == nil || f.Err.Code != wire.CodeUnsupportedParam {
 		t.Errorf("none after calls: %+v", f)
 	}
 }
@@ -185,7 +185,7 @@ func TestBedrockClassify(t *testing.T) {
 		v          Verdict
 		wait       time.Duration
 	}{
-		{400, "ValidationException", `{"message":"rate limit secret"}`, nil, wire.CodeProviderRefused, Final, 0},
+		{400, "ValidationException", `{"message":"rate limit secret"}`, nil, wire.CodeProviderRefused, RetryElsewhere, 0},
 		{400, "ServiceQuotaExceededException", ``, nil, wire.CodeRateLimited, RetryLater, 0},
 		{400, "", `{"__type":"com.amazon.coral.service#ExpiredTokenException","Message":"secret"}`, nil, wire.CodeProviderAuth, RetryElsewhere, 0},
 		{403, "AccessDeniedException:http://internal.amazon.com/coral/x", `{"Message":"secret"}`, nil, wire.CodeProviderAuth, RetryElsewhere, 0},

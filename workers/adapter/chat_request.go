@@ -180,7 +180,7 @@ type chatLimits struct {
 // for.
 func readChat(r Request, l chatLimits) (*chatRequest, *Failure) {
 	if r.Endpoint != wire.ChatCompletions {
-		return nil, lacks(l.api, string(r.Endpoint))
+		return nil, Fail(wire.CodeUnsupported, "%s has no %s: route the request to a pool that has", l.api, r.Endpoint)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(r.Body, &fields); err != nil || fields == nil {
@@ -256,7 +256,7 @@ func (c *chatRequest) check(l chatLimits) *Failure {
 
 // lacks is the failure for what an API has not: another pool may have it.
 func lacks(api, what string) *Failure {
-	return Fail(wire.CodeUnsupported, "%s has no %s: route the request to a pool that has", api, what)
+	return Fail(wire.CodeUnsupportedParam, "%s has no %s: route the request to a pool that has", api, what)
 }
 
 // wrong is the failure for a request that no API would take.

@@ -60,7 +60,7 @@ func TestLacks(t *testing.T) {
 				}
 				continue
 			}
-			if f == nil || f.Err.Code != wire.CodeUnsupported || f.Verdict != RetryElsewhere || f.Err.Param != c.param || !strings.Contains(f.Err.Message, "route the request") {
+			if f == nil || f.Err.Code != wire.CodeUnsupportedParam || f.Verdict != RetryElsewhere || f.Err.Param != c.param || !strings.Contains(f.Err.Message, "route the request") {
 				t.Errorf("%s: %s: %+v", name, c.body, f)
 			}
 		}
@@ -120,7 +120,7 @@ func TestWrong(t *testing.T) {
 func TestI4FieldNames(t *testing.T) {
 	for name, codec := range convertors() {
 		_, f := codec.Encode(Request{Endpoint: wire.ChatCompletions, Body: []byte(`{` + userSaysX + `,"my secret prompt":1}`)})
-		if f == nil || f.Err.Code != wire.CodeUnsupported || strings.Contains(f.Err.Message+f.Err.Param, "secret") {
+		if f == nil || f.Err.Code != wire.CodeUnsupportedParam || strings.Contains(f.Err.Message+f.Err.Param, "secret") {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}

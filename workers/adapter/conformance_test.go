@@ -109,13 +109,4 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%d is %s, want %s", int(v), v, want)
 		}
 	}
-	for code, want := range map[wire.Code]bool{
-		wire.CodeProviderError: true, wire.CodeRateLimited: true, wire.CodeTimeout: true, wire.CodeStreamTruncated: true,
-		wire.CodeProviderAuth: false, wire.CodeInsufficientQuota: false, wire.CodeModelNotFound: false,
-		wire.CodeUnsupported: false, wire.CodeContextLength: false, wire.CodeProviderRefused: false,
-	} {
-		if Repeatable(code) != want {
-			t.Errorf("%s: repeatable is %v", code, !want)
-		}
-	}
 }

@@ -16,8 +16,8 @@ type Verdict int8
 const (
 	// Final: the request itself is at fault; no candidate will take it.
 	Final Verdict = iota
-	// RetryElsewhere: another pool may do it at once. Whether this one may
-	// be tried again is what Repeatable says.
+	// RetryElsewhere: another pool may do it at once. So may this one later,
+	// unless the code says that the request does not fit (wire.Code.Misfit).
 	RetryElsewhere
 	// RetryLater: the pool asks to slow down. Another pool may do it at once,
 	// this one not before Failure.RetryAfter.
@@ -60,17 +60,6 @@ func VerdictOf(code wire.Code) Verdict {
 		return Final
 	}
 	return RetryElsewhere
-}
-
-// Repeatable reports whether the same pool may succeed at another time, after
-// a failure with this code. It is false where only somebody's hand helps: a
-// wrong key, an empty account, a model or endpoint that is not there.
-func Repeatable(code wire.Code) bool {
-	switch code {
-	case wire.CodeProviderAuth, wire.CodeInsufficientQuota, wire.CodeModelNotFound, wire.CodeUnsupported, wire.CodeContextLength:
-		return false
-	}
-	return VerdictOf(code) != Final
 }
 
 // maxRetryAfter bounds what a provider may ask for.

@@ -388,7 +388,7 @@ func FuzzEncodeChat(f *testing.F) {
 			switch {
 			case fail != nil:
 				switch fail.Err.Code {
-				case wire.CodeInvalidJSON, wire.CodeInvalidRequest, wire.CodeUnsupported:
+				case wire.CodeInvalidJSON, wire.CodeInvalidRequest, wire.CodeUnsupported, wire.CodeUnsupportedParam:
 				default:
 					t.Fatalf("%s: %+v", name, fail.Err)
 				}

@@ -124,7 +124,7 @@ func TestGeminiClassify(t *testing.T) {
 		v      Verdict
 		wait   time.Duration
 	}{
-		{400, body(400, "INVALID_ARGUMENT", ""), nil, wire.CodeProviderRefused, Final, 0},
+		{400, body(400, "INVALID_ARGUMENT", ""), nil, wire.CodeProviderRefused, RetryElsewhere, 0},
 		{400, body(400, "INVALID_ARGUMENT", info("API_KEY_INVALID")), nil, wire.CodeProviderAuth, RetryElsewhere, 0},
 		{400, "[" + body(400, "INVALID_ARGUMENT", info("API_KEY_EXPIRED")) + "]", nil, wire.CodeProviderAuth, RetryElsewhere, 0},
 		{400, body(400, "FAILED_PRECONDITION", ""), nil, wire.CodeProviderAuth, RetryElsewhere, 0},

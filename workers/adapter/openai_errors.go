@@ -93,6 +93,17 @@ var faultCodes = map[string]wire.Code{
 	"model_not_available": wire.CodeModelNotFound,
 	"deploymentnotfound":  wire.CodeModelNotFound,
 
+	"model_decommissioned":    wire.CodeModelNotFound,
+	"model_not_supported":     wire.CodeModelNotFound,
+	"operationnotsupported":   wire.CodeUnsupported,
+	"unsupported_parameter":   wire.CodeUnsupportedParam,
+	"unsupported_value":       wire.CodeUnsupportedParam,
+	"unknown_parameter":       wire.CodeUnsupportedParam,
+	"integer_above_max_value": wire.CodeUnsupportedParam, // a model's own bound
+	"decimal_above_max_value": wire.CodeUnsupportedParam,
+	"string_above_max_length": wire.CodeUnsupportedParam,
+	"array_above_max_length":  wire.CodeUnsupportedParam,
+
 	"request_too_large": wire.CodeTooLarge,
 
 	"server_error":      wire.CodeProviderError,
@@ -125,6 +136,19 @@ var faultCodes = map[string]wire.Code{
 	"image_file_not_found":         wire.CodeProviderRefused,
 }
 
+// vague are codes and types that only say that something is wrong with a
+// request. Which of a model's bounds it is about, some APIs tell in words alone.
+var vague = map[string]bool{"": true, "invalid_request_error": true, "invalid_argument": true, "validationexception": true, "badrequesterror": true, "400": true, "422": true}
+
+// verdict is what may follow an answer other than 2xx. A refusal that does not say why may be another
+// model's no matter.
+func (f fault) verdict(code wire.Code) Verdict {
+	if code == wire.CodeTooLarge || code == wire.CodeProviderRefused && vague[strings.ToLower(f.code)] && vague[strings.ToLower(f.kind)] {
+		return RetryElsewhere
+	}
+	return VerdictOf(code)
+}
+
 // named is the code that the error's own words stand for, "" if none. The
 // code is more exact than the type.
 func (f fault) named() wire.Code {
@@ -138,13 +162,10 @@ func (f fault) named() wire.Code {
 func (openAI) Classify(r Refusal) *Failure {
 	f := readFault(r.Body)
 	code := statusCode(r.Status, f)
-	v := VerdictOf(code)
+	v := f.verdict(code)
 	wait := retryAfter(r)
-	switch {
-	case r.Status == 503 && wait > 0:
+	if r.Status == 503 && wait > 0 {
 		v = RetryLater
-	case code == wire.CodeTooLarge: // the limits of others differ
-		v = RetryElsewhere
 	}
 	if v != RetryLater {
 		wait = 0
@@ -208,6 +229,7 @@ var advice = map[wire.Code]string{
 	wire.CodeContentFilter:     "the provider's policy refuses this content",
 	wire.CodeProviderRefused:   "correct the request",
 	wire.CodeUnsupported:       "route this endpoint to a pool that has it",
+	wire.CodeUnsupportedParam:  "leave that out, or route the request to a model that takes it",
 	wire.CodeTooLarge:          "send a smaller request",
 }
 

@@ -78,7 +78,7 @@ func TestEncodeModelName(t *testing.T) {
 
 func TestEncodeRefuses(t *testing.T) {
 	_, f := openAI{}.Encode(Request{Endpoint: wire.Messages, Body: []byte(`{}`)})
-	if f == nil || f.Err.Code != wire.CodeUnsupported || f.Verdict != RetryElsewhere || Repeatable(f.Err.Code) {
+	if f == nil || f.Err.Code != wire.CodeUnsupported || f.Verdict != RetryElsewhere || !f.Err.Code.Misfit() {
 		t.Errorf("messages: %+v", f)
 	}
 	for _, body := range []string{"", "[]", "null", `{"a":1`, `{"a" 1}`, `{"a":1}}`} {
@@ -214,12 +214,18 @@ func TestI5Classify(t *testing.T) {
 		code   wire.Code
 		v      Verdict
 	}{
-		{400, body("", "invalid_request_error"), wire.CodeProviderRefused, Final},
+		{400, body("", "invalid_request_error"), wire.CodeProviderRefused, RetryElsewhere},
 		{400, body("context_length_exceeded", "invalid_request_error"), wire.CodeContextLength, RetryElsewhere},
+		{400, body("missing_required_parameter", "invalid_request_error"), wire.CodeProviderRefused, Final},
+		{400, body("invalid_image_format", "invalid_request_error"), wire.CodeProviderRefused, Final},
+		{400, `{"object":"error","message":"x","type":"BadRequestError","param":null,"code":400}`, wire.CodeProviderRefused, RetryElsewhere},
+		{400, body("unsupported_parameter", "invalid_request_error"), wire.CodeUnsupportedParam, RetryElsewhere},
+		{400, body("integer_above_max_value", "invalid_request_error"), wire.CodeUnsupportedParam, RetryElsewhere},
+		{400, body("model_decommissioned", "invalid_request_error"), wire.CodeModelNotFound, RetryElsewhere},
 		{400, body("content_filter", ""), wire.CodeContentFilter, Final},
 		{400, `{"error":{"code":"model_not_found"}}`, wire.CodeModelNotFound, RetryElsewhere},
-		{400, "", wire.CodeProviderRefused, Final},
-		{400, "<html>429 rate limit</html>", wire.CodeProviderRefused, Final},
+		{400, "", wire.CodeProviderRefused, RetryElsewhere},
+		{400, "<html>429 rate limit</html>", wire.CodeProviderRefused, RetryElsewhere},
 		{401, body("invalid_api_key", ""), wire.CodeProviderAuth, RetryElsewhere},
 		{402, "", wire.CodeInsufficientQuota, RetryElsewhere},
 		{403, "", wire.CodeProviderAuth, RetryElsewhere},
@@ -230,7 +236,7 @@ func TestI5Classify(t *testing.T) {
 		{409, "", wire.CodeProviderError, RetryElsewhere},
 		{413, body("rate_limit_exceeded", "tokens"), wire.CodeRateLimited, RetryLater},
 		{413, "", wire.CodeTooLarge, RetryElsewhere},
-		{422, body("", ""), wire.CodeProviderRefused, Final},
+		{422, body("", ""), wire.CodeProviderRefused, RetryElsewhere},
 		{425, "", wire.CodeProviderError, RetryElsewhere},
 		{429, body("rate_limit_exceeded", "requests"), wire.CodeRateLimited, RetryLater},
 		{429, body("insufficient_quota", "insufficient_quota"), wire.CodeInsufficientQuota, RetryElsewhere},
@@ -243,7 +249,7 @@ func TestI5Classify(t *testing.T) {
 		{504, "", wire.CodeTimeout, RetryElsewhere},
 		{529, `{"type":"error","error":{"type":"overloaded_error","message":"x"}}`, wire.CodeProviderError, RetryElsewhere},
 		{302, "", wire.CodeProviderError, RetryElsewhere},
-		{400, `[{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"x"}}]`, wire.CodeProviderRefused, Final},
+		{400, `[{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"x"}}]`, wire.CodeProviderRefused, RetryElsewhere},
 		{429, `[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]`, wire.CodeRateLimited, RetryLater},
 	} {
 		f := openAI{}.Classify(Refusal{Status: c.status, Header: headers(), Body: []byte(c.body)})
@@ -259,7 +265,7 @@ func TestI5Classify(t *testing.T) {
 func TestI4OnlyMachineWords(t *testing.T) {
 	f := openAI{}.Classify(Refusal{Status: 400, Body: []byte(
 		`{"error":{"message":"my prompt","type":"invalid_request_error","code":"unsupported_value","param":"temperature"}}`)})
-	if want := "the provider answered 400 (invalid_request_error, unsupported_value): correct the request"; f.Err.Message != want || f.Err.Param != "temperature" || f.Detail != "my prompt" {
+	if want := "the provider answered 400 (invalid_request_error, unsupported_value): leave that out, or route the request to a model that takes it"; f.Err.Message != want || f.Err.Param != "temperature" || f.Detail != "my prompt" {
 		t.Errorf("%+v %q", f.Err, f.Detail)
 	}
 	f = openAI{}.Classify(Refusal{Status: 400, Body: []byte(

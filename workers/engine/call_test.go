@@ -77,6 +77,8 @@ func TestFailures(t *testing.T) {
 			wire.CodeRateLimited, engine.RetryLater, wire.Usage{}, 4 * time.Second},
 		{"500", &script{status: 500, body: []byte("oh no")}, wire.CodeProviderError, engine.RetryElsewhere, wire.Usage{}, 0},
 		{"400", &script{status: 400, body: []byte(`{"error":{"message":"Say hello to the world","type":"invalid_request_error"}}`)},
+			wire.CodeProviderRefused, engine.RetryElsewhere, wire.Usage{}, 0},
+		{"400, and why", &script{status: 400, body: []byte(`{"error":{"type":"invalid_request_error","code":"missing_required_parameter"}}`)},
 			wire.CodeProviderRefused, engine.Final, wire.Usage{}, 0},
 		{"401", &script{status: 401}, wire.CodeProviderAuth, engine.RetryElsewhere, wire.Usage{}, 0},
 		{"redirect", &script{status: 302, header: http.Header{"Location": {"https://evil.example"}}}, wire.CodeProviderError, engine.RetryElsewhere, wire.Usage{}, 0},

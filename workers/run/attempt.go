@@ -289,7 +289,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return end(wire.Cancelled, wire.Errorf(wire.CodeCancelled, "", "the job was cancelled while it ran"))
 	case at.Status == wire.Expired || entry.Meta.Expired(now):
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline, "the deadline passed while attempt %d ran", at.N))
-	case at.Status == wire.Failed && v == engine.Final:
+	case at.Status == wire.Failed && (v == engine.Final || at.ErrorCode.Misfit() && !ledger.Fits(&entry.Progress, at)):
 		return end(wire.Failed, cause)
 	case retries.Over(&entry.Progress, at):
 		n := end(wire.Failed, wire.Errorf(cause.Code, cause.Param, "%s (attempt %d, the last; the job is in the dead letters)", cause.Message, at.N))

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,9 @@ import (
 func TestNext(t *testing.T) {
 	two := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}, {Pool: "b"}}}
 	noOther := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}, {Pool: "b", Excluded: "over_max_cost"}}}
+	one := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}}}
+	falls := &wire.Decision{Candidates: one.Candidates, Left: 1, Next: true}
+	models := &wire.Decision{Candidates: []wire.Candidate{{Pool: "a"}, {Pool: "b", Model: "other"}}}
 	for _, c := range []struct {
 		name      string
 		n         int
@@ -25,6 +29,7 @@ func TestNext(t *testing.T) {
 		progress  wire.Progress
 		deadline  time.Duration // from now, 0: none
 		decision  *wire.Decision
+		failure   wire.Code // default provider_error
 
 		want  wire.Status
 		code  wire.Code // of the record
@@ -42,6 +47,15 @@ func TestNext(t *testing.T) {
 		{name: "failed after the deadline", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, deadline: -1, want: wire.Expired, code: wire.CodeDeadline, ended: wire.Failed},
 		{name: "no time for another", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute, deadline: 30 * time.Second, want: wire.Expired, code: wire.CodeDeadline, ended: wire.Failed},
 		{name: "final", n: 1, status: wire.Failed, verdict: engine.Final, decision: two, want: wire.Failed, code: wire.CodeProviderError, ended: wire.Failed},
+		{name: "does not fit, another may", n: 1, status: wire.Failed, failure: wire.CodeContextLength, verdict: engine.RetryElsewhere, decision: two, want: wire.Waiting, ended: wire.Failed},
+		{name: "does not fit, nor the other", n: 2, status: wire.Failed, failure: wire.CodeContextLength, verdict: engine.RetryElsewhere, decision: two,
+			progress: wire.Progress{Attempts: 1, Tried: []string{"b"}, Misfits: []string{"b/"}}, want: wire.Failed, code: wire.CodeContextLength, ended: wire.Failed},
+		{name: "does not fit, alone", n: 1, status: wire.Failed, failure: wire.CodeUnsupportedParam, verdict: engine.RetryElsewhere, decision: one, want: wire.Failed, code: wire.CodeUnsupportedParam, ended: wire.Failed},
+		{name: "does not fit, but there is a fallback", n: 1, status: wire.Failed, failure: wire.CodeContextLength, verdict: engine.RetryElsewhere, decision: falls, want: wire.Waiting, ended: wire.Failed},
+		{name: "refused, and nobody knows why", n: 1, status: wire.Failed, failure: wire.CodeProviderRefused, verdict: engine.RetryElsewhere, decision: models, want: wire.Waiting, ended: wire.Failed},
+		{name: "refused, and the other is the same model", n: 1, status: wire.Failed, failure: wire.CodeProviderRefused, verdict: engine.RetryElsewhere, decision: two, want: wire.Failed, code: wire.CodeProviderRefused, ended: wire.Failed},
+		{name: "refused by two", n: 2, status: wire.Failed, failure: wire.CodeProviderRefused, verdict: engine.RetryElsewhere, decision: models,
+			progress: wire.Progress{Attempts: 1, Misfits: []string{"c/third"}}, want: wire.Failed, code: wire.CodeProviderRefused, ended: wire.Failed},
 		{name: "elsewhere", n: 1, status: wire.Failed, verdict: engine.RetryElsewhere, decision: two, want: wire.Waiting, ended: wire.Failed},
 		{name: "elsewhere, in spite of a pause", n: 1, status: wire.Failed, verdict: engine.RetryLater, after: time.Minute, decision: two, want: wire.Waiting, ended: wire.Failed},
 		{name: "others tried", n: 2, status: wire.Failed, verdict: engine.RetryElsewhere, progress: wire.Progress{Tried: []string{"b"}}, decision: two,
@@ -77,7 +91,7 @@ func TestNext(t *testing.T) {
 				var cause *wire.Error
 				switch c.status {
 				case wire.Failed:
-					at.ErrorCode = wire.CodeProviderError
+					at.ErrorCode = cmp.Or(c.failure, wire.CodeProviderError)
 					cause = wire.Errorf(at.ErrorCode, "", "it failed")
 				case wire.Interrupted:
 					at.ErrorCode = wire.CodeInterrupted
@@ -100,6 +114,9 @@ func TestNext(t *testing.T) {
 					if d := got.again.Sub(now); d < c.wait[0] || d > c.wait[1]+1 || r.Reason != wire.ReasonRetry || !r.Until.Equal(got.again) {
 						t.Errorf("comes back after %s (%s), want %s", d, r.Reason, c.wait)
 					}
+				}
+				if p := r.Entry.Progress; c.failure != "" && r.Status == wire.Waiting && (!slices.Contains(p.Misfits, "a/") || p.Misfit != c.failure) {
+					t.Errorf("not noted: %+v", p)
 				}
 				if len(e.Progress.Tried) != len(c.progress.Tried) || e.Progress.Attempts != c.progress.Attempts {
 					t.Errorf("what it was decided on has changed: %+v", e.Progress)
