@@ -6,15 +6,12 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/budget/account"
 	"github.com/sluicehq/sluice/broker/cron"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
-	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -111,44 +108,6 @@ func (s *Service) routes(context.Context, adminRequest) (any, error) {
 		routes = append(routes, out)
 	}
 	return map[string]any{"routes": routes}, nil
-}
-
-// explain decides about a job without running it. The message is a job as a
-// client would publish it, headers included.
-func (s *Service) explain(ctx context.Context, m *nats.Msg) any {
-	now := time.Now()
-	t := s.cfg.Table()
-	work, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(wire.StreamWork))
-	if err != nil {
-		return adminFailure(wire.CodeInternal, err.Error())
-	}
-	info, err := work.Info(ctx, jetstream.WithSubjectFilter(s.cfg.Subjects.WorkAll()))
-	if err != nil {
-		return adminFailure(wire.CodeInternal, err.Error())
-	}
-	load := make([]router.Load, len(t.Pools()))
-	for i, p := range t.Pools() {
-		load[i].Depth = int32(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
-	}
-	var stats []router.Stats
-	if s.cfg.Observer != nil {
-		if facts := s.cfg.Observer.Fresh(); facts.Table == t {
-			for i := range load {
-				facts.Fill(i, now.UnixNano(), info.State.LastSeq, &load[i])
-			}
-			stats = facts.Stats
-		}
-	}
-	tier := func(string) string { return "" }
-	if s.cfg.Tier != nil {
-		tier = s.cfg.Tier
-	}
-	e, err := s.plan().ExplainMessage(t, load, stats, m.Header, m.Data, tier, now)
-	var fault *wire.Error
-	if errors.As(err, &fault) {
-		return adminFailure(fault.Code, fault.Message)
-	}
-	return e
 }
 
 // plan is how jobs are steered, nil if they are not.

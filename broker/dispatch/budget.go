@@ -111,11 +111,7 @@ func (p *purse) of(t *router.Table, route *router.Route) []budget.Offer {
 	}
 	offers, ok := p.offers[route]
 	if !ok {
-		specs := route.Spec().Candidates
-		for i, c := range route.Candidates() {
-			offers = append(offers, budget.Offer{Pool: c.PoolName, Provider: t.Pools()[c.Pool].Provider, Model: c.Model,
-				Offer: account.Offer{Price: c.Price, Context: specs[i].Context, MaxOutput: specs[i].MaxOutput}})
-		}
+		offers = budget.Offers(t, route)
 		p.offers[route] = offers
 	}
 	return offers
@@ -132,20 +128,7 @@ func (p *purse) bar(l *loop) func(*steer.Try) []router.Reason {
 		if !l.judge(y) {
 			return nil
 		}
-		var barred []router.Reason
-		for i := range p.cases {
-			r := router.Eligible
-			switch c := &p.cases[i]; {
-			case c.Kind == account.Unpriced:
-				r = router.PriceUnknown
-			case c.Kind == account.Never:
-				r = router.BeyondBudget
-			case c.Bar:
-				r = router.OverBudget
-			}
-			barred = append(barred, r)
-		}
-		return barred
+		return budget.Barred(p.cases)
 	}
 }
 

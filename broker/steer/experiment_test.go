@@ -138,7 +138,7 @@ func TestSteerByExperiment(t *testing.T) {
 	if c := p.Steer(tab, m, "", 1, now); c.Route != "tiny" || c.Base != "tiny" || c.Experiment != "" || c.Variant != "" {
 		t.Errorf("%+v", c)
 	}
-	e, err := p.Explain(tab, nil, nil, meta(), "", now)
+	e, err := p.Explain(&View{Table: tab, Now: now}, meta())
 	if err != nil || e.Decision.Experiment != "exp" || e.Decision.Variant != "new" || e.Decision.Route != "small" {
 		t.Errorf("%+v, %v", e, err)
 	}

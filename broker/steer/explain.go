@@ -33,17 +33,50 @@ type Explanation struct {
 	Until string `json:"until,omitempty"`
 	// Later are the steps of the fallback chain that were not come to.
 	Later []string `json:"later,omitempty"`
+	// Budget is what the budgets say to the choice, if one stands in its way.
+	Budget *Bound `json:"budget,omitempty"`
 }
 
 // Tried is one decision of an explanation.
 type Tried struct {
 	Step     string         `json:"step"` // of the fallback chain; empty: the route itself
 	Decision *wire.Decision `json:"decision"`
+	Budgets  []Bound        `json:"budgets,omitempty"` // what they say to the candidates that they bind
+}
+
+// Bound is what the budgets say to a candidate.
+type Bound struct {
+	Pool  string `json:"pool"`
+	Model string `json:"model"`
+	// Says is fits, crowded (others hold what is left), exceeded, never (it is
+	// above the whole limit) or unpriced; Budget, if it does not fit, the ID of
+	// the one that stands in the way, Then what it does if it is exceeded.
+	Says   string `json:"says"`
+	Budget string `json:"budget,omitempty"`
+	Then   string `json:"on_exceeded,omitempty"`
+	Until  string `json:"until,omitempty"` // RFC 3339: when time alone makes room
+	// What would be held: the worst case. No USD: it is not known.
+	USD    *wire.NanoUSD `json:"hold_nano_usd,omitempty"`
+	Tokens int64         `json:"hold_tokens"`
+}
+
+// Judge asks the budgets about the candidates of a try: which are ruled out
+// (router.Input.Barred), and what is said to those that are bound.
+type Judge func(*Try) ([]router.Reason, []Bound)
+
+// View is what an explanation sees beside the job: what Decide takes.
+type View struct {
+	Table *router.Table
+	Load  []router.Load
+	Stats []router.Stats
+	Tier  func(tenant string) string // nil: tenants have none
+	Judge Judge                      // nil: there are no budgets
+	Now   time.Time
 }
 
 // ExplainMessage is Explain for a message as a client would publish it, with
 // the headers of an explain request. An error is a *wire.Error.
-func (p *Plan) ExplainMessage(t *router.Table, load []router.Load, stats []router.Stats, header map[string][]string, body []byte, tier func(tenant string) string, now time.Time) (*Explanation, error) {
+func (p *Plan) ExplainMessage(v *View, header map[string][]string, body []byte) (*Explanation, error) {
 	get := func(name, def string) string {
 		if v := header[name]; len(v) > 0 {
 			return v[0]
@@ -55,36 +88,47 @@ func (p *Plan) ExplainMessage(t *router.Table, load []router.Load, stats []route
 	if err != nil || waited < 0 {
 		return nil, wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWaited, "the header %s must be a duration such as 90s", wire.HeaderWaited)
 	}
-	job, fault := wire.ParseJob(tenant, wire.Class(get(wire.HeaderClass, string(wire.Standard))), header, body, 1, now.Add(-waited))
+	job, fault := wire.ParseJob(tenant, wire.Class(get(wire.HeaderClass, string(wire.Standard))), header, body, 1, v.Now.Add(-waited))
 	if fault != nil {
 		return nil, fault
 	}
-	return p.Explain(t, load, stats, &job.Meta, tier(tenant), now)
+	return p.Explain(v, &job.Meta)
 }
 
 // Explain says what would become of a job now; its Meta is not changed. An
 // error, a *wire.Error, says that its route does not exist.
-func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats, job *wire.Meta, tier string, now time.Time) (*Explanation, error) {
-	m := *job
-	c := p.Steer(t, &m, tier, 1, now)
-	if _, ok := t.Route(c.Route); !ok {
+func (p *Plan) Explain(v *View, job *wire.Meta) (*Explanation, error) {
+	m, tier := *job, ""
+	if v.Tier != nil {
+		tier = v.Tier(m.Tenant)
+	}
+	c := p.Steer(v.Table, &m, tier, 1, v.Now)
+	if _, ok := v.Table.Route(c.Route); !ok {
 		return nil, wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", m.Route)
 	}
-	in := router.Input{Meta: &m, Progress: &wire.Progress{}, Now: now.UnixNano(), Tier: tier, Needs: router.Capability(m.Needs), Stats: stats}
+	in := router.Input{Meta: &m, Progress: &wire.Progress{}, Now: v.Now.UnixNano(), Tier: tier, Needs: router.Capability(m.Needs), Stats: v.Stats}
 	c.Input(&in)
 	e := &Explanation{Tenant: m.Tenant, Route: m.Route, Class: m.Class, AskedClass: m.AskedClass, MaxAttempts: c.MaxAttempts, Deadline: stamp(m.Deadline),
 		Require: c.Require, Prefer: c.Prefer, Rules: append([]string{}, c.Rules...), Failed: append([]string{}, c.Failed...), Decisions: []Tried{}}
 	steps := p.chain(&c)
+	var bounds []Bound
 	ch := Choice{Each: func(y *Try) {
-		tried := Tried{Decision: y.Decision(load)}
+		tried := Tried{Decision: y.Decision(v.Load), Budgets: bounds}
 		if y.Step > 0 {
 			tried.Step = steps[y.Step-1].String()
 		}
 		e.Decisions = append(e.Decisions, tried)
 	}}
-	p.Decide(t, load, &c, in, func(string) uint64 { return 0 }, &ch)
-	e.Decision, e.MaxTokens = ch.Decision(load), ch.MaxTokens
+	if v.Judge != nil {
+		ch.Bar = func(y *Try) (barred []router.Reason) {
+			barred, bounds = v.Judge(y)
+			return barred
+		}
+	}
+	p.Decide(v.Table, v.Load, &c, in, func(string) uint64 { return 0 }, &ch)
+	e.Decision, e.MaxTokens = ch.Decision(v.Load), ch.MaxTokens
 	c.note(e.Decision, &ch)
+	e.Budget = e.bound()
 	if ch.Candidate() == nil {
 		e.Waits, e.Until = ch.Full, stamp(ch.Until)
 	}
@@ -96,6 +140,19 @@ func (p *Plan) Explain(t *router.Table, load []router.Load, stats []router.Stats
 		e.Later = append(e.Later, s.String())
 	}
 	return e, nil
+}
+
+// bound is what the budgets say to the choice, nil if it fits.
+func (e *Explanation) bound() *Bound {
+	for _, t := range e.Decisions {
+		for i := range t.Budgets {
+			b := &t.Budgets[i]
+			if t.Decision.Fallback == e.Decision.Fallback && b.Pool == e.Decision.Pool && b.Model == e.Decision.Model && b.Budget != "" {
+				return b
+			}
+		}
+	}
+	return nil
 }
 
 func stamp(at int64) string {

@@ -12,6 +12,11 @@ const (
 	Unpriced      // the price is not known, and the budget is in dollars
 )
 
+// String is the kind as explanations name it.
+func (k Kind) String() string {
+	return [...]string{Fits: "fits", Crowded: "crowded", Exceeded: "exceeded", Never: "never", Unpriced: "unpriced"}[k]
+}
+
 // Verdict is what all budgets say to a draw.
 type Verdict struct {
 	Kind Kind

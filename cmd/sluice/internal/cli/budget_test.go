@@ -19,9 +19,20 @@ func TestBudgets(t *testing.T) {
 		"budget tenant:default jobs/total is set, at every router")
 	tm.ok("budget", "set", "label:team=docs", "--limit-usd", "12.50", "--window", "hour", "--rolling", "--alerts", "0", "--unknown-price", "allow")
 	tm.untilBudget("tenant:default")
+	wants(t, tm.ok("route", "explain", "chat", "--label", "team=docs"), "budgets: good/m fits, would hold ", " tokens and $0.00", "chosen: good/m of route chat\n")
 	for range 2 {
 		tm.ok("submit", "Why?", "--label", "team=docs")
 	}
+	var e explained
+	eventually(t, "the budget is used up", func() bool {
+		tm.json(&e, "route", "explain", "chat")
+		return e.Budget != nil
+	})
+	if b := e.Budget; b.Says != "exceeded" || b.Budget != "tenant:default jobs/total" || b.Then != "reject" || b.Until != "" || b.USD == nil || len(e.Decisions[0].Budgets) != 1 {
+		t.Errorf("%+v", e.Budget)
+	}
+	wants(t, tm.ok("route", "explain", "chat"), "good/m exceeded, would hold", "in the way: tenant:default jobs/total",
+		"chosen: good/m of route chat, but the budget tenant:default jobs/total has no room (exceeded): the job would be refused")
 	if r := tm.run("submit", "Why?"); r.code != 1 || !strings.Contains(r.err, "budget_exceeded") || !strings.Contains(r.err, "tenant:default jobs/total") {
 		t.Errorf("status %d, %s", r.code, r.err)
 	}
@@ -38,6 +49,10 @@ func TestBudgets(t *testing.T) {
 	wants(t, tm.ok("budget", "set", "tenant:default", "--limit-jobs", "0", "--window", "total", "--remove"), "is as configured again")
 	eventually(t, "the limit is gone", func() bool { return !strings.Contains(tm.ok("budget", "list"), "3 jobs") })
 	tm.ok("submit", "Why?")
+	tm.ok("budget", "set", "pool:good", "--limit-tokens", "7")
+	tm.untilBudget("7 tokens")
+	wants(t, tm.ok("route", "explain", "chat"), "good/m never, would hold", "in the way: pool:good tokens/day", "beyond_budget", "no candidate can ever take it")
+	tm.ok("budget", "set", "pool:good", "--limit-tokens", "0", "--remove")
 	if r := tm.run("budget", "set", "tenant:default", "--limit-jobs", "1", "--window", "total", "--remove"); r.code != 1 || !strings.Contains(r.err, "was set while running") {
 		t.Errorf("status %d, %s", r.code, r.err)
 	}

@@ -128,7 +128,7 @@ func (g *globals) explainOffline(c *config.Config, m *nats.Msg, e *steer.Explana
 		}
 		return ""
 	}
-	answer, err := plan.ExplainMessage(table, nil, nil, m.Header, m.Data, tier, time.Now())
+	answer, err := plan.ExplainMessage(&steer.View{Table: table, Tier: tier, Now: time.Now()}, m.Header, m.Data)
 	var fault *wire.Error
 	if errors.As(err, &fault) {
 		return failed(err, hintFor(fault.Code), "%s: %s", fault.Code, fault.Message)
@@ -176,6 +176,11 @@ func printExplained(w io.Writer, e *explained) error {
 		if err := printDecision(w, t.Decision, ""); err != nil {
 			return err
 		}
+		for i := range t.Budgets {
+			if _, err := fmt.Fprintln(w, clean(boundLine(&t.Budgets[i]))); err != nil {
+				return err
+			}
+		}
 	}
 	last := "\n" + e.verdict()
 	if len(e.Later) > 0 {
@@ -192,9 +197,31 @@ func labelWords(list []router.Label) (out []string) {
 	return out
 }
 
+// boundLine is what the budgets say to a candidate.
+func boundLine(b *steer.Bound) string {
+	text := fmt.Sprintf("budgets: %s/%s %s, would hold %d tokens", b.Pool, b.Model, b.Says, b.Tokens)
+	if b.USD != nil {
+		text += " and $" + b.USD.String()
+	}
+	if b.Budget != "" {
+		text += "; in the way: " + b.Budget
+	}
+	return text
+}
+
 // verdict is what becomes of the job, in a line.
 func (e *explained) verdict() string {
 	d := e.Decision
+	if b := e.Budget; b != nil && d.Pool != "" {
+		text := fmt.Sprintf("chosen: %s/%s of route %s, but the budget %s has no room (%s)", d.Pool, d.Model, d.Route, b.Budget, b.Says)
+		if b.Says == "exceeded" {
+			text += ": " + map[string]string{"wait": "the job would wait", "reject": "the job would be refused", "cheaper": "the job would wait in class batch"}[b.Then]
+		}
+		if b.Until != "" && b.Then != "reject" {
+			text += ", until " + localTime(b.Until)
+		}
+		return clean(text)
+	}
 	switch {
 	case d.Pool != "" && d.Fallback > 0:
 		text := fmt.Sprintf("chosen: %s/%s of route %s, by fallback %d", d.Pool, d.Model, d.Route, d.Fallback)
