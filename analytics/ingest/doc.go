@@ -9,7 +9,8 @@
 //
 // There is no state to keep: a table's position is the highest sequence that it
 // holds. A session reads both positions, follows the ledger from the lower one,
-// skips for each table what that table has, and inserts contiguous ranges. Any
+// skips for each table what that table has, and inserts contiguous ranges, in
+// both tables at once, while it reads on. Any
 // failure ends the session and drops what it held in memory; the next one
 // starts as after a crash, from what ClickHouse says. So there is one recovery
 // path, and every test of a failure is a test of it.
@@ -30,8 +31,9 @@
 //	    sequence: what a table holds is always a prefix.
 //	I2  The position grows only after the insert is confirmed: everything up to
 //	    it that needs a row has one.
-//	I3  Memory is bounded by MaxRows and MaxBytes, also while ClickHouse is
-//	    away; the stream is the only queue.
+//	I3  Memory is bounded by MaxRows and MaxBytes, twice (what is read, and
+//	    what is being written), also while ClickHouse is away; the stream is
+//	    the only queue.
 //	I4  A record that cannot be decoded is counted, logged and passed over.
 //	I5  The janitor purges nothing above the position, and nothing younger than
 //	    the retention.

@@ -47,12 +47,14 @@ type Config struct {
 	// Logger defaults to slog.Default.
 	Logger *slog.Logger
 
-	// FlushInterval is the longest that a row waits for company, and four of
-	// them where it is one of very many that keep coming. Defaults to 500 ms.
+	// FlushInterval is the longest that a row waits for company, and ten of
+	// them where it is one of very many, or where inserts take so long that
+	// they would take more than a twentieth of the time. Defaults to 500 ms.
 	FlushInterval time.Duration
-	// MaxRows in memory cause a flush. Defaults to 20,000.
+	// MaxRows in memory cause a flush; as many more may be on their way to
+	// ClickHouse. Defaults to 20,000.
 	MaxRows int
-	// MaxBytes of records in memory cause a flush. Defaults to 32 MiB.
+	// MaxBytes of records in memory cause a flush, likewise. Defaults to 32 MiB.
 	MaxBytes int
 	// InsertTimeout bounds one insert. Defaults to 1 min.
 	InsertTimeout time.Duration

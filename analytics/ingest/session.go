@@ -23,12 +23,10 @@ type session struct {
 
 	haveAttempts, haveJobs uint64 // the tables' positions
 
-	// The batch: everything after the position up to read.
-	attempts []store.Attempt
-	jobs     []store.Job
-	bytes    int
-	read     uint64    // sequence of the last record read
-	due      time.Time // when the oldest row has waited enough, zero: no rows
+	batch  *batch  // what has been read and not begun to be written
+	flight *flight // what is being written, nil: nothing is
+	spare  *batch  // one that is written
+	pace   pace
 }
 
 // idle is how long a session waits for a message before it looks around.
@@ -44,8 +42,9 @@ func (s *session) run(ctx, held context.Context) error {
 	}
 	f := newFeed(s.in.cfg, from)
 	defer f.close()
-	s.read = from - 1
+	s.batch, s.spare, s.pace.interval = &batch{read: from - 1}, &batch{}, s.in.cfg.FlushInterval
 	s.in.progress.restart(from - 1)
+	defer func() { _ = s.land() }() // after a failure: the next session begins where this one has ended
 	var behind uint64
 	for ctx.Err() == nil && held.Err() == nil {
 		m, err := f.next(ctx, s.deadline())
@@ -56,16 +55,14 @@ func (s *session) run(ctx, held context.Context) error {
 		case !errors.Is(err, ledger.ErrQuiet):
 			return err
 		}
-		if s.mustFlush(err != nil, behind == 0) {
-			if err := s.flush(held); err != nil {
-				return err
-			}
+		if err := s.flush(held, err != nil || behind == 0); err != nil {
+			return err
 		}
 	}
 	if held.Err() != nil {
 		return lease.ErrLost
 	}
-	return s.flush(held) // ctx has ended: the last rows, while the lease is still ours
+	return s.finish(held) // ctx has ended: the last rows, while the lease is still ours
 }
 
 // start reads the positions and returns the sequence to begin at.
@@ -105,7 +102,8 @@ func (s *session) sameLedger(stream jetstream.Stream) error {
 
 // add takes a record, which others are behind, into the batch.
 func (s *session) add(m *ledger.Seen, behind uint64) {
-	s.read = m.Seq
+	b := s.batch
+	b.read, b.last = m.Seq, time.Now()
 	s.in.progress.saw(m.Seq, behind)
 	a, j, err := decode(m)
 	if err != nil {
@@ -114,100 +112,82 @@ func (s *session) add(m *ledger.Seen, behind uint64) {
 		return
 	}
 	if a != nil && m.Seq > s.haveAttempts {
-		s.attempts = append(s.attempts, *a)
+		b.attempts = append(b.attempts, *a)
 	}
 	if j != nil && m.Seq > s.haveJobs {
-		s.jobs = append(s.jobs, *j)
+		b.jobs = append(b.jobs, *j)
 	}
-	if s.rows() > 0 {
-		s.bytes += m.Size
-		if s.due.IsZero() {
-			s.due = time.Now().Add(s.in.cfg.FlushInterval)
+	if b.rows() > 0 {
+		b.bytes += m.Size
+		if b.first.IsZero() {
+			b.first = b.last
 		}
 	}
 }
-
-func (s *session) rows() int { return len(s.attempts) + len(s.jobs) }
 
 // deadline is how long to wait for another record.
 func (s *session) deadline() time.Time {
-	switch {
-	case s.due.IsZero():
-		return time.Now().Add(idle)
-	case s.rows() >= crowd:
-		lull := time.Now().Add(s.in.cfg.FlushInterval / 5)
-		if due := s.crowdDue(); due.Before(lull) {
-			return due
+	until := time.Now().Add(idle)
+	if s.flight != nil {
+		return time.Now().Add(look)
+	}
+	if s.batch.rows() > 0 {
+		until = s.pace.due(s.batch)
+	}
+	return until
+}
+
+// look is how often a session that has nothing to read looks after its insert.
+const look = 10 * time.Millisecond
+
+// flush begins to write the batch when it is time; caught means that nothing
+// more is there to read at the moment.
+func (s *session) flush(ctx context.Context, caught bool) error {
+	b := s.batch
+	full := b.rows() >= s.in.cfg.MaxRows || b.bytes >= s.in.cfg.MaxBytes
+	if s.flight != nil {
+		select {
+		case <-s.flight.done:
+		default:
+			if !full {
+				return nil // read on
+			}
 		}
-		return lull
-	}
-	return s.due
-}
-
-// crowdDue is when a crowd is written though more come.
-func (s *session) crowdDue() time.Time { return s.due.Add(3 * s.in.cfg.FlushInterval) }
-
-// mustFlush says whether to write now; quiet means that no record came until
-// the deadline, caught that nothing more is there to read at the moment.
-func (s *session) mustFlush(quiet, caught bool) bool {
-	switch {
-	case s.rows() == 0:
-		return quiet || caught || s.read%1024 == 0 // only the position moves
-	case s.rows() >= s.in.cfg.MaxRows || s.bytes >= s.in.cfg.MaxBytes:
-		return true
-	case s.rows() >= crowd: // many come: fewer, larger parts spare ClickHouse more than half of its work
-		return quiet || !time.Now().Before(s.crowdDue())
-	}
-	return !time.Now().Before(s.due)
-}
-
-// crowd is how many rows are company enough to wait for more of it.
-const crowd = 2000
-
-// flush writes the batch and then moves the position (I2).
-func (s *session) flush(ctx context.Context) error {
-	if s.rows() > 0 {
-		if err := s.insert(ctx); err != nil {
+		if err := s.land(); err != nil {
 			return err
 		}
 	}
-	s.attempts, s.jobs, s.bytes, s.due = s.attempts[:0], s.jobs[:0], 0, time.Time{}
+	switch {
+	case b.rows() > 0 && (full || !time.Now().Before(s.pace.due(b))):
+		s.flight, s.batch = s.write(ctx, b), s.spare.next(b.read)
+	case b.rows() == 0 && (caught || b.read%1024 == 0): // only the position moves
+		s.retry.reset()
+		s.in.progress.wrote(b.read)
+	}
+	return nil
+}
+
+// land waits for what is being written.
+func (s *session) land() error {
+	f := s.flight
+	if f == nil {
+		return nil
+	}
+	<-f.done
+	s.flight, s.spare = nil, f.batch.next(0)
+	if f.err != nil {
+		return f.err
+	}
+	s.pace.wrote, s.pace.took = f.landed, f.landed.Sub(f.began)
 	s.retry.reset()
-	s.in.progress.wrote(s.read)
 	return nil
 }
 
-func (s *session) insert(ctx context.Context) error {
-	st := s.in.cfg.Store
-	err := insertParts(ctx, s, s.attempts, func(r *store.Attempt) time.Time { return r.TS }, st.InsertAttempts)
-	if err != nil {
+// finish writes everything that has been read.
+func (s *session) finish(ctx context.Context) error {
+	if err := s.land(); err != nil {
 		return err
 	}
-	s.in.progress.attempts.Add(uint64(len(s.attempts)))
-	if err := insertParts(ctx, s, s.jobs, func(r *store.Job) time.Time { return r.FinishedAt }, st.InsertJobs); err != nil {
-		return err
-	}
-	s.in.progress.jobs.Add(uint64(len(s.jobs)))
-	return nil
-}
-
-// insertParts inserts the rows in order, cut where the partition changes.
-func insertParts[R any](ctx context.Context, s *session, rows []R, at func(*R) time.Time, insert func(context.Context, []R) error) error {
-	for len(rows) > 0 {
-		n, p := 1, store.PartitionOf(at(&rows[0]))
-		for n < len(rows) && store.PartitionOf(at(&rows[n])) == p {
-			n++
-		}
-		if err := s.lease.Check(); err != nil { // I6
-			return err
-		}
-		ctx, cancel := context.WithTimeout(ctx, s.in.cfg.InsertTimeout)
-		err := insert(ctx, rows[:n])
-		cancel()
-		if err != nil {
-			return err
-		}
-		rows = rows[n:]
-	}
-	return nil
+	s.flight = s.write(ctx, s.batch)
+	return s.land()
 }

@@ -175,6 +175,29 @@ func TestInsertIsCompareAndSet(t *testing.T) {
 	}
 }
 
+// The same with a clock that goes back within an insert, over an hour's border.
+func TestCompareAndSetWhenTheClockGoesBack(t *testing.T) {
+	s := storetest.Open(t)
+	rows := func(n int) []store.Attempt {
+		list := fakeAttempts(101, n)
+		for i := range list {
+			list[i].TS = list[i].TS.Add(-time.Duration(i) * 4 * time.Minute)
+		}
+		return list
+	}
+	must(t, s.InsertAttempts(t.Context(), fakeAttempts(1, 100)))
+	must(t, s.InsertAttempts(t.Context(), rows(50)))
+	for _, n := range []int{1, 20, 100} {
+		if err := s.InsertAttempts(t.Context(), rows(n)); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%d rows at a taken position: %v", n, err)
+		}
+	}
+	must(t, s.InsertAttempts(t.Context(), rows(50)))
+	if got := query(t, s, "SELECT count(), uniqExact(seq), max(seq) FROM attempts")[0]; fmt.Sprint(got) != "[150 150 150]" {
+		t.Errorf("rows, distinct, max: %v", got)
+	}
+}
+
 // A token that is taken without rows, as a kill at the wrong moment leaves it,
 // does not stop the table.
 func TestBurntToken(t *testing.T) {

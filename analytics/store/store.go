@@ -99,9 +99,10 @@ func (s *Store) wrap(step string, err error) error {
 }
 
 // MaxSeq is the highest ledger sequence that the table holds, 0 when it is
-// empty: the table's position.
+// empty: the table's position. It is that of all rows, and not only of the
+// latest: the ledger's clock may have gone back.
 func (s *Store) MaxSeq(ctx context.Context, t Table) (uint64, error) {
 	var seq uint64
-	err := s.conn.QueryRow(ctx, "SELECT max(seq) FROM "+string(t)).Scan(&seq)
+	err := s.conn.QueryRow(ctx, "SELECT max(seq) FROM "+string(t)+" SETTINGS max_threads = 1").Scan(&seq)
 	return seq, s.wrap("read the position of "+string(t), err)
 }

@@ -161,24 +161,24 @@ func jobsOf(body []byte, n int) iter.Seq[sdk.Job] {
 	}
 }
 
-// awaitRows waits until the tables have n jobs, all succeeded.
+// awaitRows waits until the tables have n jobs, all succeeded. It asks the
+// ingester, and ClickHouse only once: a count every few milliseconds would cost
+// as much as the inserts.
 func (s *System) awaitRows(ctx context.Context, n int) error {
-	for {
-		got, err := s.count(ctx, "SELECT count() FROM jobs")
-		if err != nil {
-			return err
-		}
-		if got >= uint64(n) {
-			bad, err := s.count(ctx, "SELECT count() FROM jobs WHERE status != 'succeeded'")
-			if err == nil && (bad > 0 || got != uint64(n)) {
-				err = fmt.Errorf("%d jobs for %d, %d of them not succeeded", got, n, bad)
-			}
-			return err
-		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+	for s.App.Ingester().Progress().Jobs < uint64(n) {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
+	got, err := s.count(ctx, "SELECT count() FROM jobs")
+	if err != nil {
+		return err
+	}
+	bad, err := s.count(ctx, "SELECT count() FROM jobs WHERE status != 'succeeded'")
+	if err == nil && (bad > 0 || got != uint64(n)) {
+		err = fmt.Errorf("%d jobs for %d, %d of them not succeeded", got, n, bad)
+	}
+	return err
 }
 
 // count runs a query with one number as its result.
