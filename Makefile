@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router chaos mutate check sim fuzz clean bench-analytics dashboard test-web
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router bench-whatif chaos mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -87,6 +87,9 @@ mutate: engine ## remove each guard against loss and double counting, and see th
 bench-batch: build engine ## a batch of LINES lines through a pool that answers at once; then the same with ten kill -9 on the way
 	bin/sluice bench --batch $(LINES) $(ARGS)
 	bin/sluice bench --batch $(LINES) --kills 10 $(ARGS)
+
+bench-whatif: build engine ## does `sluice simulate` foretell cost and latency of another policy? TRACE under both, predicted beside true (docs/whatif.md)
+	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice bench --whatif --trace $(TRACE) $(ARGS)
 
 bench-analytics: build engine ## fill ClickHouse with ROWS attempts and jobs, time every standard question, and the ingest beside a bare insert
 	bin/sluice bench --analytics $(ROWS)

@@ -154,12 +154,16 @@ func (f *fold) record(m *ledger.Seen, at int64) bool {
 	if err != nil || rec.Entry.Attempt == nil || rec.Reason == wire.ReasonCancel {
 		return false // I3
 	}
-	e := &rec.Entry
+	return f.entry(p, &rec.Entry, rec.EndsAttempt(), running, at)
+}
+
+// entry folds an entry of the ledger that ends or begins an attempt.
+func (f *fold) entry(p *pool, e *wire.Entry, ends, begins bool, at int64) bool {
 	before := p.breaker.Circuit
 	switch {
-	case rec.EndsAttempt():
+	case ends:
 		f.ended(p, e, at)
-	case running:
+	case begins:
 		p.use.begin(e, at)
 		p.breaker = p.breaker.Step(breakerConfig, router.Event{Kind: router.AttemptStarted, At: at, Started: at})
 	}

@@ -29,13 +29,18 @@ With --batch: a batch of that many lines through one simulated pool that answers
 at once, in a server process of its own that may be killed too: lines a second,
 memory, time to the first result, and that no line ran twice.
 
+With --whatif: replays the trace under one policy, has sluice simulate say what it
+comes to under another, replays it under that one, and compares. It fails if the
+cost is off by more than 1 % or the p95 latency by more than 15 %.
+
 With --analytics N: fills the embedded ClickHouse with N attempts and N jobs,
 times every standard question, and then the ingest from a ledger beside a bare
 batch insert of the same rows.`,
 		Example: `  sluice bench
   sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
   sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1
-  sluice bench --batch 100000 --kills 10`,
+  sluice bench --batch 100000 --kills 10
+  sluice bench --whatif --trace AzureLLMInferenceTrace_conv.csv`,
 	}
 	c.AddCommand(benchRoutersCommand(), benchHTTPCommand(), benchHTTPPartCommand())
 	var o bench.Options
@@ -54,6 +59,7 @@ batch insert of the same rows.`,
 	lines := f.Int("batch", 0, "lines of a batch to measure")
 	size := f.Int("size", 1024, "bytes of each line of the batch")
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
+	whatIf := f.Bool("whatif", false, "replay the trace under two policies, and see whether sluice simulate foretells the second from the first")
 	analytics := f.Int("analytics", 0, "measure ClickHouse instead, with this many rows in each table")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		exe, err := os.Executable()
@@ -72,24 +78,25 @@ batch insert of the same rows.`,
 		if *analytics > 0 {
 			return bench.Analytics(cmd.Context(), cmd.OutOrStdout(), bench.AnalyticsOptions{Rows: *analytics, Command: []string{exe, "engine"}})
 		}
-		if *trace == "" {
+		if *trace == "" && !*whatIf {
 			tuneGC() // as up does: the path runs in this process
 			o.Command = []string{exe}
 			return bench.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		}
+		arrivals, err := arrivalsOf(*trace, *limit, *seed)
+		if err != nil {
+			return err
+		}
+		if *whatIf && !cmd.Flags().Changed("speed") {
+			*speed = whatIfSpeed
+		}
 		if *speed <= 0 {
 			return fmt.Errorf("--speed is %s: it must be above 0", strconv.FormatFloat(*speed, 'g', -1, 64))
 		}
-		t := bench.TraceOptions{Speed: *speed, Kills: *kills, Seed: *seed}
-		t.Command = []string{exe}
-		if *trace == syntheticTrace {
-			if *limit == 0 {
-				*limit = 5000
-			}
-			t.Arrivals = bench.SyntheticTrace(*limit, *seed)
-		} else if t.Arrivals, err = bench.ReadTrace(*trace, *limit); err != nil {
-			return err
+		if *whatIf {
+			return runWhatIf(cmd, bench.WhatIfOptions{Arrivals: arrivals, Speed: *speed, Seed: *seed, Command: []string{exe}, Log: cmd.ErrOrStderr()})
 		}
+		t := bench.TraceOptions{Arrivals: arrivals, Speed: *speed, Kills: *kills, Seed: *seed, Command: []string{exe}}
 		rep, err := bench.Replay(cmd.Context(), t)
 		if rep != nil {
 			rep.Print(cmd.OutOrStdout())
@@ -97,4 +104,28 @@ batch insert of the same rows.`,
 		return err
 	}
 	return c
+}
+
+// arrivalsOf reads a trace, or makes one up.
+func arrivalsOf(trace string, limit int, seed uint64) ([]bench.Arrival, error) {
+	if trace != syntheticTrace && trace != "" {
+		return bench.ReadTrace(trace, limit)
+	}
+	if limit == 0 {
+		limit = 5000
+	}
+	return bench.SyntheticTrace(limit, seed), nil
+}
+
+// whatIfSpeed is how fast --whatif replays unless --speed says so: answers then
+// take a tenth of a second or two, and the broker a few milliseconds.
+const whatIfSpeed = 20
+
+func runWhatIf(cmd *cobra.Command, o bench.WhatIfOptions) error {
+	r, err := bench.WhatIf(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	r.Print(cmd.OutOrStdout())
+	return r.Err(1, 15)
 }

@@ -53,7 +53,8 @@ func run() int {
 var version = "dev"
 
 func deps() cli.Deps {
-	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf, PriceOf: price.Lookup, Adapters: app.Adapters(), Steering: app.Steering, Prices: app.Prices}
+	d := cli.Deps{Version: version, Environ: os.Environ(), FindEngine: engine.Find, ProviderOf: price.ProviderOf, PriceOf: price.Lookup, Adapters: app.Adapters(), Steering: app.Steering, Prices: app.Prices,
+		Policy: app.Policy, Simulated: app.Simulated}
 	for _, s := range router.Strategies() {
 		d.Strategies = append(d.Strategies, s.Name)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker/rules"
 	"github.com/sluicehq/sluice/broker/steer"
+	"github.com/sluicehq/sluice/broker/whatif"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -35,6 +36,10 @@ type Deps struct {
 	// Steering is what routes jobs by a configuration; nil: route explain needs
 	// a broker.
 	Steering func(*config.Config) (*router.Table, *steer.Plan, error)
+	// Policy is a configuration as sluice simulate plays it, and Simulated are
+	// the figures of a simulated pool of it; nil: there is no such command.
+	Policy    func(*config.Config) (*whatif.Policy, error)
+	Simulated func(c *config.Config, pool string) (whatif.Configured, bool)
 	// PriceOf is the price of a provider's model where the configuration has
 	// none; nil: there are no others.
 	PriceOf func(provider, model string) (wire.Price, bool)
@@ -96,6 +101,9 @@ func build(d Deps) (*cobra.Command, *globals) {
 	root.AddCommand(g.submitCommand(), g.batchCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
 		g.routeCommand(), g.experimentCommand(), g.rolloutCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
 	root.AddCommand(g.budgetCommand(), g.topCommand())
+	if d.Policy != nil {
+		root.AddCommand(g.simulateCommand())
+	}
 	g.mark(root)
 	return root, g
 }

@@ -63,7 +63,7 @@ func (tm *terminal) run(args ...string) outcome {
 func (tm *terminal) runContext(ctx context.Context, args ...string) outcome {
 	tm.t.Helper()
 	var out, errOut bytes.Buffer
-	code := Run(ctx, Deps{Steering: tm.steering, Environ: tm.env, In: strings.NewReader(tm.in), Out: &out, Err: &errOut}, args)
+	code := Run(ctx, Deps{Steering: tm.steering, Policy: app.Policy, Simulated: app.Simulated, Environ: tm.env, In: strings.NewReader(tm.in), Out: &out, Err: &errOut}, args)
 	return outcome{code, out.String(), errOut.String()}
 }
 
