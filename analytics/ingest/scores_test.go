@@ -69,7 +69,7 @@ func TestScores(t *testing.T) {
 		check()
 		r.stop()
 		report(2)
-		r = begin()
+		begin()
 		time.Sleep(5 * time.Second)
 		check()
 	})

@@ -122,12 +122,12 @@ func HTTP(ctx context.Context, o HTTPOptions) (*HTTPReport, error) {
 	return r, nil
 }
 
-const warmSeconds = 500 * time.Millisecond
+const warmTime = 500 * time.Millisecond
 
 // warm lets connections and code paths come up before anything counts.
 func (f *front) warm(ctx context.Context, o *HTTPOptions) {
 	for _, stream := range []bool{false, true} {
-		f.load.pressed(ctx, Prompt(1024), stream, o.Connections, warmSeconds)
+		f.load.pressed(ctx, Prompt(1024), stream, o.Connections, warmTime)
 	}
 	if f.pid != 0 {
 		resetPeaks(f.pid)

@@ -14,7 +14,7 @@ import (
 func (r *HTTPReport) Err() error {
 	for _, row := range r.Rows {
 		if row.Own && row.Failed > 0 {
-			return fmt.Errorf("Sluice left %d requests without a whole answer: %w", row.Failed, row.Fault)
+			return fmt.Errorf("sluice left %d requests without a whole answer: %w", row.Failed, row.Fault)
 		}
 	}
 	return nil
