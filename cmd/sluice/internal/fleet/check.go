@@ -51,6 +51,8 @@ type Report struct {
 	// no part of Sluice can know.
 	Spent, Billed *big.Int
 
+	Shown, Misshown int // answers of the dashboard's interface and of `sluice cost` that were compared with the books, and those that differ
+
 	Left   []string // what is left in queues and at providers
 	faults []string // examples, for people
 }
@@ -82,6 +84,7 @@ func (r *Report) Err() error {
 	bad(r.Costs.Cmp(r.Books) != 0, "costs differ: %s nano-dollars in ClickHouse, %s in the books", r.Costs, r.Books)
 	limit := big.NewInt(int64(r.Limit))
 	bad(r.Spent.Cmp(limit) > 0, "%s nano-dollars in ClickHouse under a budget of %d", r.Spent, r.Limit)
+	bad(r.Misshown != 0, "%d of %d answers of dashboard and sluice cost differ from the books", r.Misshown, r.Shown)
 	bad(len(r.Left) != 0, "left over: %s", strings.Join(r.Left, "; "))
 	for _, f := range r.faults {
 		errs = append(errs, errors.New(f))
@@ -99,6 +102,7 @@ func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "cost        %s nano-dollars in ClickHouse, %s in the providers' books\n", r.Costs, r.Books)
 	fmt.Fprintf(w, "cut         %d attempts: %s nano-dollars estimated, %s in the books\n", r.Cuts, r.Estimated, r.True)
 	fmt.Fprintf(w, "budget      %d nano-dollars; %s spent by ClickHouse, %s by the provider's books\n", r.Limit, r.Spent, r.Billed)
+	fmt.Fprintf(w, "shown       %d answers of dashboard and sluice cost, %d of them unlike the books\n", r.Shown, r.Misshown)
 	fmt.Fprintf(w, "left over   %d\n", len(r.Left))
 }
 

@@ -9,7 +9,8 @@
 //	                                  providers (own process, own books)
 //
 // [Chaos] kills, pauses, cuts and restarts them under load and compares
-// acknowledgements, ledger, ClickHouse and books afterwards.
+// acknowledgements, ledger, ClickHouse and books afterwards, and every figure of
+// the dashboard's interface and of `sluice cost` with the books.
 //
 // It is for tests and measurements: `sluice chaos`, `make chaos`. It never
 // looks into a part: only at streams, tables, books and processes.

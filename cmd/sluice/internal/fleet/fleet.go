@@ -41,6 +41,7 @@ type Fleet struct {
 	providers *providers
 	nats      []string // addresses of the NATS servers themselves
 	engine    string   // address of ClickHouse itself
+	http      string   // address of the gateway
 	addrs     map[string]string
 	wires     []wiring
 }
@@ -58,6 +59,8 @@ const (
 	kindWorker = "worker"
 	kindIngest = "ingest"
 	kindEngine = "clickhouse"
+
+	kindGateway = "gateway"
 )
 
 // Who logs in where. The fleet listens on loopback and lives for one run.
@@ -268,9 +271,14 @@ func (f *Fleet) startRole(kind string, n int, config string) error {
 		}
 		servers = append(servers, at)
 	}
-	text := fmt.Sprintf("nats: {url: %q, replicas: %d}\nhttp: {listen: \"127.0.0.1:0\"}\ndata_dir: %s\n", url(servers), f.shape.NATS, filepath.Join(f.dir, name))
+	front := "127.0.0.1:0"
+	if kind == kindGateway {
+		front = freeAddr()
+		f.http = front
+	}
+	text := fmt.Sprintf("nats: {url: %q, replicas: %d}\nhttp: {listen: %q}\ndata_dir: %s\n", url(servers), f.shape.NATS, front, filepath.Join(f.dir, name))
 	ch := ""
-	if kind == kindIngest {
+	if kind == kindIngest || kind == kindGateway {
 		at, err := f.way(name, kindEngine, f.engine)
 		if err != nil {
 			return err

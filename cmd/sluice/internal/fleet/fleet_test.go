@@ -64,7 +64,7 @@ func TestChaos(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Error(err)
 	}
-	if len(r.Faults) == 0 || r.Calls < r.Accepted/2 || r.Costs.Sign() <= 0 {
+	if len(r.Faults) == 0 || r.Calls < r.Accepted/2 || r.Costs.Sign() <= 0 || r.Shown < 70 {
 		t.Errorf("nothing happened: %+v", r)
 	}
 	if strings.Count(r.Row(), "|") != strings.Count(TableHead[:strings.IndexByte(TableHead, '\n')], "|") {

@@ -122,7 +122,7 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	if err := f.check(ctx, js, st, r, accepted, books); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return r, f.checkShown(ctx, st, r, books, fmt.Sprintf(chaosPools, limit))
 }
 
 // storm submits the jobs while bad things happen, and returns when all are
