@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -32,7 +33,7 @@ func TestPlayKnowsTheSame(t *testing.T) {
 				}
 				rec.Status, news = wire.Succeeded, p.Ended
 			}
-			if got, want := news(e, now), f.record(rec.Encode(), now); got != want {
+			if got, want := news(e, now), f.record(&ledger.Seen{Header: rec.Encode()}, now); got != want {
 				t.Fatalf("record %d: news %v, want %v", i, got, want)
 			}
 			if i%5 == 0 {

@@ -59,7 +59,7 @@ type modelJSON struct {
 	Concurrency int     `json:"concurrency"`
 }
 
-func between(from, to *whatif.Figures) differences {
+func differ(from, to *whatif.Figures) differences {
 	by := func(a, b float64) float64 {
 		if a == 0 {
 			return 0
@@ -74,7 +74,7 @@ func between(from, to *whatif.Figures) differences {
 // finish compares what was played.
 func (r *simulateReport) finish(s *simulation) {
 	r.Seed, r.Runs = s.f.seed, s.f.runs
-	r.Error, r.Change = between(&r.Recorded, &r.Old.Figures), between(&r.Old.Figures, &r.New.Figures)
+	r.Error, r.Change = differ(&r.Recorded, &r.Old.Figures), differ(&r.Old.Figures, &r.New.Figures)
 	r.Models = []modelJSON{}
 	for _, t := range s.next.Table.Targets() {
 		pool := s.next.Table.Pools()[t.Pool]
