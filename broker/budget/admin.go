@@ -23,6 +23,7 @@ type Entry struct {
 	Zone         string `json:"zone,omitempty"`
 	OnExceeded   string `json:"on_exceeded"`
 	UnknownPrice string `json:"unknown_price"`
+	UnknownCost  string `json:"unknown_cost"`
 	Alerts       []int  `json:"alerts"`
 	Limit        int64  `json:"limit"`
 	Spent        int64  `json:"spent"`
@@ -58,7 +59,7 @@ func (b *Book) List(tenant string, now time.Time) []Entry {
 func entryOf(s *account.Standing, set bool) Entry {
 	def := s.Budget.Define()
 	e := Entry{ID: s.Budget.ID(), Scope: def.Scope, Unit: string(s.Budget.Unit), Window: def.Window, Rolling: def.Rolling, Zone: def.Zone,
-		OnExceeded: def.OnExceeded, UnknownPrice: def.UnknownPrice, Alerts: s.Budget.Alerts, Limit: s.Budget.Limit, Spent: s.Spent, Held: s.Held,
+		OnExceeded: def.OnExceeded, UnknownPrice: def.UnknownPrice, UnknownCost: def.UnknownCost, Alerts: s.Budget.Alerts, Limit: s.Budget.Limit, Spent: s.Spent, Held: s.Held,
 		Left: s.Left(), Source: "config", Behind: s.Behind}
 	if set {
 		e.Source = "set"
@@ -110,6 +111,9 @@ func filled(d, old account.Definition) account.Definition {
 	}
 	if d.UnknownPrice == "" {
 		d.UnknownPrice = old.UnknownPrice
+	}
+	if d.UnknownCost == "" {
+		d.UnknownCost = old.UnknownCost
 	}
 	if d.Zone == "" {
 		d.Zone = old.Zone

@@ -166,7 +166,7 @@ func (l *loop) budgeted(ctx context.Context, q *queue, now time.Time) bool {
 		return true
 	}
 	a := l.attempt(it, now)
-	a.MaxTokens, a.Hold = c.Output, &wire.Hold{At: c.Draw.At}
+	a.MaxTokens, a.Hold = c.Output, &wire.Hold{At: c.Draw.At, USD: wire.NanoUSD(c.Draw.USD), Tokens: c.Draw.Tokens}
 	l.leaves(q, chosen.Pool, now)
 	l.purse.asks = append(l.purse.asks, &ask{it: it, pool: chosen.Pool, table: l.tally.table, attempt: a,
 		hold: account.Hold{Job: account.JobOf(&it.asg.Meta), N: a.N, Draw: c.Draw}})

@@ -268,3 +268,48 @@ func TestBudgetBoundsOutput(t *testing.T) {
 		}
 	})
 }
+
+// TestBudgetCut: of a call that breaks off nobody but the provider knows what it
+// has cost. Its row has the estimate, the budget its worst case; so what the
+// provider charges stays within the limit in any case. Where the budget says so,
+// the estimate is enough.
+func TestBudgetCut(t *testing.T) {
+	for name, c := range map[string]struct {
+		unknown string
+		second  bool // a second job has room
+	}{"worst": {"", false}, "estimate": {"estimate", true}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				def := account.Definition{Scope: "tenant:acme", LimitUSD: dollars(2*worstCost - 1), Window: "total", OnExceeded: "reject", UnknownCost: c.unknown}
+				p := &script{reply: func(n int, _ string) reply {
+					if n == 1 {
+						return reply{events: words("one ", "two ", "three"), every: time.Second}
+					}
+					return reply{}
+				}}
+				r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", provider: p}}})
+				r.payer("r1", def)
+				r.worker("w1")
+				time.Sleep(time.Second)
+				first := r.publish(shortChat, wire.HeaderStream, "true")
+				r.reached(first, wire.Running)
+				time.Sleep(1500 * time.Millisecond)
+				r.cancelJob(first)
+				cut := r.result(first).Entry.Attempt
+				if cut.Source != wire.UsageEstimated || cut.Cost == nil || *cut.Cost <= 0 || int(*cut.Cost) >= worstCost || int(cut.Hold.USD) != worstCost {
+					t.Fatalf("cut attempt: %+v, hold %+v", cut, cut.Hold)
+				}
+				second := r.result(r.publish(shortChat))
+				if ran := second.Status == wire.Succeeded; ran != c.second {
+					t.Errorf("the second job is %s: %s", second.Status, second.Body)
+				}
+				want := int64(worstCost)
+				if c.second {
+					want = int64(*cut.Cost) + trueCost
+				}
+				r.settledTo(want, def)
+				r.empty()
+			})
+		})
+	}
+}

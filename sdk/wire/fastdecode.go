@@ -277,6 +277,10 @@ func (s *scanner) hold(h *Hold) error {
 			return s.uint(&h.Seq)
 		case "at":
 			return integer(s, &h.At)
+		case "$":
+			return integer(s, &h.USD)
+		case "n":
+			return integer(s, &h.Tokens)
 		}
 		return errSlow
 	})

@@ -186,6 +186,8 @@ func (o *objectWriter) attempt(a *Attempt) {
 		o.key("ho").open()
 		o.key("s").uint(a.Hold.Seq)
 		o.key("at").int(a.Hold.At)
+		o.optInt("$", int64(a.Hold.USD))
+		o.optInt("n", a.Hold.Tokens)
 		o.close()
 	}
 	if a.Decision != nil {

@@ -51,6 +51,10 @@ type Attempt struct {
 type Hold struct {
 	Seq uint64 `json:"s"`  // of the message that took it, in the stream of holds
 	At  int64  `json:"at"` // Unix nanoseconds: the attempt counts in the windows of this moment
+	// The worst case that was set aside: what counts where nobody knows what the
+	// attempt has cost. 0: not known, or nothing.
+	USD    NanoUSD `json:"$,omitempty"`
+	Tokens int64   `json:"n,omitempty"`
 }
 
 // Limits are a provider's own rate limits, as an answer of it told them.

@@ -47,6 +47,10 @@ type Budget struct {
 	// AllowUnknown lets attempts without a known price through a limit in
 	// dollars. Their cost is not known, so it counts as nothing.
 	AllowUnknown bool
+	// Estimate counts attempts that were cut, of which only the provider knows
+	// the cost, as their records estimate them: the limit then holds for
+	// estimates. Without it they count as their worst case.
+	Estimate bool
 	// Alerts are the shares of the limit, in percent, at which a spent budget
 	// raises an event, ascending.
 	Alerts []int
@@ -70,6 +74,14 @@ func (b *Budget) Amount(c *Draw) int64 {
 		return 1
 	}
 	return 0
+}
+
+// spent is what an ended attempt takes of this budget; see Of.
+func (b *Budget) spent(known, most *Draw) int64 {
+	if b.Estimate {
+		return b.Amount(known)
+	}
+	return b.Amount(most)
 }
 
 // Show writes an amount of the budget's unit for people.
@@ -96,6 +108,7 @@ type Definition struct {
 	Zone         string        `json:"zone,omitempty"`          // default UTC
 	OnExceeded   string        `json:"on_exceeded,omitempty"`   // default wait
 	UnknownPrice string        `json:"unknown_price,omitempty"` // refuse (default) or allow
+	UnknownCost  string        `json:"unknown_cost,omitempty"`  // worst (default) or estimate
 	Alerts       []int         `json:"alerts,omitempty"`        // default 50, 80, 100; [0]: none
 }
 
@@ -137,6 +150,13 @@ func (d *Definition) Parse() (Budget, []Fault) {
 		b.AllowUnknown = true
 	default:
 		bad("unknown_price", "must be refuse or allow")
+	}
+	switch d.UnknownCost {
+	case "", "worst":
+	case "estimate":
+		b.Estimate = true
+	default:
+		bad("unknown_cost", "must be worst or estimate")
 	}
 	if d.Alerts != nil {
 		b.Alerts = slices.DeleteFunc(slices.Clone(d.Alerts), func(n int) bool { return n == 0 })
@@ -182,7 +202,7 @@ func Error(faults []Fault) string {
 
 // Define is the definition that parses into the budget.
 func (b *Budget) Define() Definition {
-	d := Definition{Scope: b.Scope.String(), Window: string(b.Window.Span), Rolling: b.Window.Rolling, OnExceeded: string(b.OnExceeded), UnknownPrice: "refuse", Alerts: b.Alerts}
+	d := Definition{Scope: b.Scope.String(), Window: string(b.Window.Span), Rolling: b.Window.Rolling, OnExceeded: string(b.OnExceeded), UnknownPrice: "refuse", UnknownCost: "worst", Alerts: b.Alerts}
 	if len(d.Alerts) == 0 {
 		d.Alerts = []int{0}
 	}
@@ -191,6 +211,9 @@ func (b *Budget) Define() Definition {
 	}
 	if b.AllowUnknown {
 		d.UnknownPrice = "allow"
+	}
+	if b.Estimate {
+		d.UnknownCost = "estimate"
 	}
 	n := b.Limit
 	switch b.Unit {

@@ -95,10 +95,11 @@ func FactsOf(m *wire.Meta) Facts {
 	return Facts{Tenant: m.Tenant, Key: m.Tenant, Route: m.Route, Labels: m.Labels}
 }
 
-// Of is what an ended attempt has truly taken. It belongs to the windows of
-// its hold, and where it had none to those of its beginning; ended is when its
-// record was stored.
-func Of(e *wire.Entry, ended int64) Draw {
+// Of is what an ended attempt has taken: as far as its record knows, and at
+// most. They differ where the call was cut: what that has cost only the provider
+// knows. It belongs to the windows of its hold, and where it had none to those
+// of its beginning; ended is when its record was stored.
+func Of(e *wire.Entry, ended int64) (known, most Draw) {
 	a := e.Attempt
 	c := Draw{Facts: FactsOf(&e.Meta), At: ended - a.LatencyMS*int64(time.Millisecond), First: a.N == 1}
 	c.Facts.Pool, c.Facts.Provider, c.Facts.Model = a.Pool, a.Provider, a.Model
@@ -110,5 +111,9 @@ func Of(e *wire.Entry, ended int64) Draw {
 	} else {
 		c.Unknown = true
 	}
-	return c
+	most = c
+	if h := a.Hold; h != nil && a.Source == wire.UsageEstimated && a.Status != wire.Succeeded && c.Tokens > 0 {
+		most.USD, most.Tokens = max(c.USD, int64(h.USD)), max(c.Tokens, h.Tokens)
+	}
+	return c, most
 }

@@ -146,6 +146,44 @@ func TestOwnWindow(t *testing.T) {
 	}
 }
 
+// TestCut: what an attempt has cost that was cut nobody knows, so it counts as
+// its worst case; what is known, or was refused, does not.
+func TestCut(t *testing.T) {
+	def := Definition{Scope: "tenant:acme", LimitUSD: usd(100), Window: "hour"}
+	lenient := def
+	lenient.UnknownCost = "estimate"
+	tokens := Definition{Scope: "tenant:acme", LimitTokens: num(1000), Window: "hour"}
+	hold := &wire.Hold{Seq: 1, At: noon, USD: 60, Tokens: 600}
+	for name, c := range map[string]struct {
+		def    Definition
+		status wire.Status
+		source wire.UsageSource
+		cost   int64
+		hold   *wire.Hold
+		want   int64
+	}{
+		"cut":                     {def, wire.Interrupted, wire.UsageEstimated, 7, hold, 60},
+		"cut, tokens":             {tokens, wire.Interrupted, wire.UsageEstimated, 7, hold, 600},
+		"cancelled":               {def, wire.Cancelled, wire.UsageEstimated, 7, hold, 60},
+		"failed after a part":     {def, wire.Failed, wire.UsageEstimated, 7, hold, 60},
+		"above the hold":          {def, wire.Interrupted, wire.UsageEstimated, 70, hold, 70},
+		"heard to its end":        {def, wire.Failed, wire.UsageFromProvider, 7, hold, 7},
+		"whole without usage":     {def, wire.Succeeded, wire.UsageEstimated, 7, hold, 7},
+		"refused":                 {def, wire.Failed, wire.UsageEstimated, 0, hold, 0},
+		"estimates are enough":    {lenient, wire.Interrupted, wire.UsageEstimated, 7, hold, 7},
+		"no hold":                 {def, wire.Interrupted, wire.UsageEstimated, 7, nil, 7},
+		"a hold of an old router": {def, wire.Interrupted, wire.UsageEstimated, 7, &wire.Hold{Seq: 1, At: noon}, 7},
+	} {
+		s := with(t, c.def)
+		r := ended(job(1), c.cost, c.hold)
+		r.Entry.Attempt.Status, r.Entry.Attempt.Source = c.status, c.source
+		s.Settle(1, noon+5, r)
+		if got := s.Standings(noon + 6)[0].Spent; got != c.want {
+			t.Errorf("%s: %d spent, want %d", name, got, c.want)
+		}
+	}
+}
+
 // TestBehind: a budget that is new has no room before the ledger has been
 // read; those that were there go on.
 func TestBehind(t *testing.T) {

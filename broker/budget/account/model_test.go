@@ -21,9 +21,14 @@ type model struct {
 	log     [][]Hold
 	ledger  []wire.Record
 	stored  []int64
+	bills   []bill // of each record of the ledger
 	routers []*State
 	jobs    []*modelJob
 }
+
+// bill is what an ended attempt has cost by the provider's books, by its own
+// record, and at most.
+type bill struct{ real, told, most Draw }
 
 // modelJob is a job with the copies of it that are in pools' queues.
 type modelJob struct {
@@ -61,6 +66,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		{Scope: "tenant:a", LimitUSD: usd(60), Window: "day", Zone: "Europe/Berlin"},
 		{Scope: "tenant:b,pool:p1", LimitTokens: num(50), Window: "hour", Rolling: true},
 		{Scope: "pool:p2", LimitUSD: usd(300), Window: "total"},
+		{Scope: "pool:p3", LimitUSD: usd(200), Window: "day", UnknownCost: "estimate"},
 		{Scope: "label:team=x", LimitJobs: num(7), Window: "day"},
 		{Scope: "provider:q,tenant:a", LimitUSD: usd(40), Window: "hour", Rolling: true},
 	} {
@@ -204,17 +210,28 @@ func (m *model) work() {
 }
 
 func (m *model) end(x *modelJob, h *Hold, seq uint64) {
-	cost := wire.NanoUSD(m.rnd.Int64N(h.Draw.USD + 1))
-	a := &wire.Attempt{N: h.N, Pool: h.Draw.Facts.Pool, Provider: h.Draw.Facts.Provider, Model: "m", Status: wire.Succeeded,
-		Cost: &cost, Usage: wire.Usage{Output: m.rnd.Int64N(h.Draw.Tokens + 1)}, Hold: &wire.Hold{Seq: seq, At: h.Draw.At}}
+	b := bill{h.Draw, h.Draw, h.Draw}
+	b.told.USD, b.told.Tokens = m.rnd.Int64N(h.Draw.USD+1), m.rnd.Int64N(h.Draw.Tokens+1)
+	b.real.USD, b.real.Tokens = b.told.USD, b.told.Tokens
+	cost := wire.NanoUSD(b.told.USD)
+	a := &wire.Attempt{N: h.N, Pool: h.Draw.Facts.Pool, Provider: h.Draw.Facts.Provider, Model: "m", Status: wire.Succeeded, Source: wire.UsageFromProvider,
+		Cost: &cost, Usage: wire.Usage{Output: b.told.Tokens}, Hold: &wire.Hold{Seq: seq, At: h.Draw.At, USD: wire.NanoUSD(h.Draw.USD), Tokens: h.Draw.Tokens}}
 	r := wire.Record{Status: wire.Succeeded, Entry: wire.Entry{Attempt: a}}
 	if m.rnd.IntN(4) == 0 {
 		a.Status, r.Status = wire.Failed, wire.Waiting
+		if m.rnd.IntN(2) == 0 && b.told.Tokens > 0 { // cut: the estimate is any, and so is the truth
+			a.Status, a.Source = wire.Interrupted, wire.UsageEstimated
+			b.real.USD, b.real.Tokens = m.rnd.Int64N(h.Draw.USD+1), m.rnd.Int64N(h.Draw.Tokens+1)
+		}
+	}
+	if a.Source == wire.UsageFromProvider {
+		b.most = b.told
 	}
 	x.n, x.copies, x.seqs, x.holds = x.n+1, nil, nil, nil
 	x.done = r.Status.Terminal()
 	x.queued = !x.done
 	m.record(x, r)
+	m.bills[len(m.bills)-1] = b
 }
 
 func (m *model) record(x *modelJob, r wire.Record) {
@@ -223,7 +240,7 @@ func (m *model) record(x *modelJob, r wire.Record) {
 	if x.id%3 == 0 {
 		r.Entry.Meta.Labels = map[string]string{"team": "x"}
 	}
-	m.ledger, m.stored = append(m.ledger, r), append(m.stored, m.now)
+	m.ledger, m.stored, m.bills = append(m.ledger, r), append(m.stored, m.now), append(m.bills, bill{})
 	x.last = uint64(len(m.ledger))
 }
 
@@ -247,16 +264,19 @@ func (m *model) sweep(s *State) {
 	}
 }
 
-// truth is what a budget has really spent, and holds at most, by windows.
-func (m *model) truth(b *Budget, at int64) (spent, held int64) {
+// truth is what a budget has really cost, what counts as spent, and what is held
+// at most, by windows.
+func (m *model) truth(b *Budget, at int64) (real, spent, held int64) {
 	start := b.Window.Start(at)
 	for i := range m.ledger {
-		if !m.ledger[i].EndsAttempt() {
-			continue
-		}
-		c := Of(&m.ledger[i].Entry, m.stored[i])
-		if b.Scope.Matches(&c.Facts) && b.Window.Slot(c.At) >= start {
-			spent += b.Amount(&c)
+		c := &m.bills[i]
+		if m.ledger[i].EndsAttempt() && b.Scope.Matches(&c.real.Facts) && b.Window.Slot(c.real.At) >= start {
+			real += b.Amount(&c.real)
+			if b.Estimate {
+				spent += b.Amount(&c.told)
+			} else {
+				spent += b.Amount(&c.most)
+			}
 		}
 	}
 	for _, x := range m.jobs {
@@ -269,15 +289,17 @@ func (m *model) truth(b *Budget, at int64) (spent, held int64) {
 		}
 		held += most
 	}
-	return spent, held
+	return real, spent, held
 }
 
-// check: no budget is above its limit, by the truth (I1).
+// check: no budget is above its limit, by what counts and, unless it is one for
+// estimates, by the truth (I1).
 func (m *model) check() {
 	for i := range m.budgets {
 		b := &m.budgets[i]
-		if spent, held := m.truth(b, m.now); spent+held > b.Limit {
-			m.t.Fatalf("%s: %d spent and %d held of %d", b.ID(), spent, held, b.Limit)
+		real, spent, held := m.truth(b, m.now)
+		if spent+held > b.Limit || !b.Estimate && real+held > b.Limit {
+			m.t.Fatalf("%s: %d paid, %d spent and %d held of %d", b.ID(), real, spent, held, b.Limit)
 		}
 	}
 }
@@ -304,7 +326,7 @@ func (m *model) finish() {
 			m.t.Errorf("router %d has %d holds when all jobs have ended", n, s.Holds())
 		}
 		for _, x := range s.Standings(m.now) {
-			spent, held := m.truth(&x.Budget, m.now)
+			_, spent, held := m.truth(&x.Budget, m.now)
 			if x.Spent != spent || x.Held != 0 || held != 0 || x.Behind {
 				m.t.Errorf("router %d: %s has %d spent and %d held, want %d and 0", n, x.Budget.ID(), x.Spent, x.Held, spent)
 			}

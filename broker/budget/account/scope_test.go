@@ -112,9 +112,9 @@ func TestDefinition(t *testing.T) {
 		field []string
 	}{
 		"dollars": {Definition{Scope: "tenant:a", LimitUSD: usd(5)}, "tenant:a usd/day", nil},
-		"rolling": {Definition{Scope: "global", LimitTokens: num(5), Window: "week", Rolling: true, Zone: "Asia/Tokyo", OnExceeded: "cheaper", UnknownPrice: "allow", Alerts: []int{90, 10}}, "global tokens/rolling-week", nil},
+		"rolling": {Definition{Scope: "global", LimitTokens: num(5), Window: "week", Rolling: true, Zone: "Asia/Tokyo", OnExceeded: "cheaper", UnknownPrice: "allow", UnknownCost: "estimate", Alerts: []int{90, 10}}, "global tokens/rolling-week", nil},
 		"total":   {Definition{Scope: "global", LimitJobs: num(5), Window: "total", OnExceeded: "reject", Alerts: []int{0}}, "global jobs/total", nil},
-		"all":     {Definition{Scope: "x", Window: "year", Zone: "Mars", OnExceeded: "cry", UnknownPrice: "guess", Alerts: []int{-1}}, "", []string{"scope", "window", "limit_usd", "on_exceeded", "unknown_price", "alerts"}},
+		"all":     {Definition{Scope: "x", Window: "year", Zone: "Mars", OnExceeded: "cry", UnknownPrice: "guess", UnknownCost: "guess", Alerts: []int{-1}}, "", []string{"scope", "window", "limit_usd", "on_exceeded", "unknown_price", "unknown_cost", "alerts"}},
 		"limit 0": {Definition{Scope: "global", LimitUSD: usd(0)}, "", []string{"limit_usd"}},
 		"two":     {Definition{Scope: "global", LimitUSD: usd(1), LimitJobs: num(1)}, "", []string{"limit_usd"}},
 		"zone":    {Definition{Scope: "global", LimitUSD: usd(1), Zone: "Mars"}, "", []string{"zone"}},
@@ -132,7 +132,7 @@ func TestDefinition(t *testing.T) {
 		}
 		def := b.Define()
 		again, faults := def.Parse()
-		if len(faults) > 0 || again.ID() != b.ID() || again.Limit != b.Limit || again.OnExceeded != b.OnExceeded || again.AllowUnknown != b.AllowUnknown ||
+		if len(faults) > 0 || again.ID() != b.ID() || again.Limit != b.Limit || again.OnExceeded != b.OnExceeded || again.AllowUnknown != b.AllowUnknown || again.Estimate != b.Estimate ||
 			!slices.Equal(again.Alerts, b.Alerts) || again.Window.zone().String() != b.Window.zone().String() {
 			t.Errorf("%s: %+v is read back as %+v, %v", name, b, again, faults)
 		}

@@ -122,6 +122,9 @@ func (s *State) Claim(r *wire.Record, b Bounds) {
 		m.MaxTokens = a.MaxTokens
 	}
 	d, _ := b.Worst(&m, &Offer{Price: a.Price})
+	if a.Hold.Tokens > 0 { // as it was taken
+		d.USD, d.Tokens = int64(a.Hold.USD), a.Hold.Tokens
+	}
 	d.Facts, d.At, d.First = FactsOf(&e.Meta), a.Hold.At, a.N == 1
 	d.Facts.Pool, d.Facts.Provider, d.Facts.Model = a.Pool, a.Provider, a.Model
 	s.replace(job, nil, merged(nil, &Hold{Job: job, N: a.N, Draw: d}, a.Hold.Seq))

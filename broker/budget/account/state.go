@@ -268,10 +268,10 @@ func (s *State) Settle(seq uint64, stored int64, r *wire.Record) bool {
 	e, changed := &r.Entry, false
 	job := JobOf(&e.Meta)
 	if r.EndsAttempt() {
-		draw := Of(e, stored)
-		for _, c := range s.index.find(&draw.Facts) {
+		known, most := Of(e, stored)
+		for _, c := range s.index.find(&known.Facts) {
 			if c.from < seq {
-				c.spend(draw.At, c.Budget.Amount(&draw))
+				c.spend(known.At, c.Budget.spent(&known, &most))
 				c.seen = stored
 				changed = true
 			}

@@ -61,10 +61,10 @@ func budgetRow(e *budget.Entry) []string {
 
 // limitFlags are the flags of budget set.
 type limitFlags struct {
-	usd, window, zone, exceeded, unknown string
-	tokens, jobs                         int64
-	rolling, remove                      bool
-	alerts                               []int
+	usd, window, zone, exceeded, unknown, cost string
+	tokens, jobs                               int64
+	rolling, remove                            bool
+	alerts                                     []int
 }
 
 func (g *globals) setBudgetCommand() *cobra.Command {
@@ -91,6 +91,7 @@ func (g *globals) setBudgetCommand() *cobra.Command {
 	fl.StringVar(&f.zone, "zone", "", "time zone of calendar windows, such as Europe/Berlin (default: as it was, or UTC)")
 	fl.StringVar(&f.exceeded, "on-exceeded", "", "wait, cheaper or reject (default: as it was, or wait)")
 	fl.StringVar(&f.unknown, "unknown-price", "", "refuse or allow (default: as it was, or refuse)")
+	fl.StringVar(&f.cost, "unknown-cost", "", "worst or estimate, for attempts that were cut (default: as it was, or worst)")
 	fl.IntSliceVar(&f.alerts, "alerts", nil, "percents of the limit that raise an event; 0: none (default: as it was, or 50,80,100)")
 	fl.BoolVar(&f.remove, "remove", false, "take back what was set; the kind of limit and the window say of which budget")
 	return cmd
@@ -98,7 +99,7 @@ func (g *globals) setBudgetCommand() *cobra.Command {
 
 // definition is what the flags say.
 func (f *limitFlags) definition(cmd *cobra.Command, scope string) (account.Definition, error) {
-	d := account.Definition{Scope: scope, Window: f.window, Rolling: f.rolling, Zone: f.zone, OnExceeded: f.exceeded, UnknownPrice: f.unknown, Alerts: f.alerts}
+	d := account.Definition{Scope: scope, Window: f.window, Rolling: f.rolling, Zone: f.zone, OnExceeded: f.exceeded, UnknownPrice: f.unknown, UnknownCost: f.cost, Alerts: f.alerts}
 	if cmd.Flags().Changed("limit-usd") {
 		n, err := wire.ParseUSD(f.usd)
 		if err != nil {

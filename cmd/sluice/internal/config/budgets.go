@@ -11,7 +11,7 @@ import (
 // Definition is the budget as the broker reads it.
 func (b *Budget) Definition() account.Definition {
 	return account.Definition{Scope: b.Scope, LimitUSD: b.LimitUSD, LimitTokens: b.LimitTokens, LimitJobs: b.LimitJobs, Window: b.Window,
-		Rolling: b.Rolling, Zone: b.Zone, OnExceeded: b.OnExceeded, UnknownPrice: b.UnknownPrice, Alerts: b.Alerts}
+		Rolling: b.Rolling, Zone: b.Zone, OnExceeded: b.OnExceeded, UnknownPrice: b.UnknownPrice, UnknownCost: b.UnknownCost, Alerts: b.Alerts}
 }
 
 // budgets checks each budget, that none is given twice, and that scopes name
@@ -47,6 +47,8 @@ func (b *Budget) text(field string) string {
 		return b.OnExceeded
 	case "unknown_price":
 		return b.UnknownPrice
+	case "unknown_cost":
+		return b.UnknownCost
 	case "limit_tokens":
 		return number(b.LimitTokens)
 	case "limit_jobs":

@@ -256,6 +256,7 @@ type Budget struct {
 	Zone         string        `yaml:"zone,omitempty"`         // of calendar windows, such as Europe/Berlin; default UTC
 	OnExceeded   string        `yaml:"on_exceeded"`            // wait, cheaper or reject; default wait
 	UnknownPrice string        `yaml:"unknown_price"`          // refuse or allow; default refuse
+	UnknownCost  string        `yaml:"unknown_cost"`           // worst or estimate; default worst
 	Alerts       []int         `yaml:"alerts,omitempty"`       // percents of the limit that raise an event; default 50, 80, 100; [0]: none
 }
 

@@ -64,7 +64,9 @@ func (s *Simulated) setDefaults() {
 	s.Seed, s.RetryAfter, s.OutputTokens = 1, time.Second, TokenRange{Min: 16, Max: 64}
 }
 
-func (b *Budget) setDefaults() { b.Window, b.OnExceeded, b.UnknownPrice = "day", "wait", "refuse" }
+func (b *Budget) setDefaults() {
+	b.Window, b.OnExceeded, b.UnknownPrice, b.UnknownCost = "day", "wait", "refuse", "worst"
+}
 
 // complete fills in what depends on other values: pools and routes that are
 // not given, and the defaults of those that are.

@@ -136,6 +136,7 @@ func TestOneFault(t *testing.T) {
 		{"zone", "budgets: [{scope: global, limit_usd: 1, zone: Mars/Base}]", "budgets[0].zone = Mars/Base: must be a time zone"},
 		{"rolling total", "budgets: [{scope: global, limit_usd: 1, window: total, rolling: true}]", "a total does not roll"},
 		{"unknown price", "budgets: [{scope: global, limit_usd: 1, unknown_price: guess}]", "must be refuse or allow"},
+		{"unknown cost", "budgets: [{scope: global, limit_usd: 1, unknown_cost: guess}]", "must be worst or estimate"},
 		{"alerts", "budgets: [{scope: global, limit_usd: 1, alerts: [50, 2000]}]", "from 1 to 1000"},
 		{"holds", "holds: {max_tokens: 0}", "must be from 1 to 10000000"},
 		{"same budget twice", "budgets: [{scope: global, limit_usd: 1}, {scope: global, limit_usd: 2}]", "is taken by element 0"},
@@ -180,7 +181,7 @@ func TestAllowed(t *testing.T) {
 		"any address with tenants": "tenants: [{name: a, key: k}]\nhttp: {listen: ':80'}\nnats: {embedded: {listen: '0.0.0.0:1'}}",
 		"ports by choice":          "http: {listen: '[::1]:0'}\nnats: {embedded: {listen: 'localhost:0'}}\nclickhouse: {embedded: {listen: '127.1.2.3:0'}}",
 		"two budgets of a scope":   "budgets: [{scope: global, limit_usd: 1}, {scope: global, limit_usd: 2, window: hour}]",
-		"budgets of all kinds": onePool + "budgets: [{scope: 'label:team=a b,key:k,provider:simulated,model:m', limit_tokens: 5, window: week, rolling: true, unknown_price: allow, alerts: [0]}, " +
+		"budgets of all kinds": onePool + "budgets: [{scope: 'label:team=a b,key:k,provider:simulated,model:m', limit_tokens: 5, window: week, rolling: true, unknown_price: allow, unknown_cost: estimate, alerts: [0]}, " +
 			"{scope: 'tenant:x, label:Team=y', limit_jobs: 5, window: total}, {scope: 'tenant:x,label:team=y', limit_jobs: 5, window: month, zone: Europe/Berlin}]",
 		"budgets of things":            onePool + "budgets: [{scope: 'pool:p', limit_usd: 1}, {scope: 'route:m', limit_usd: 1}, {scope: 'tenant:any', limit_usd: 1}]",
 		"embedded off beside a dsn":    "clickhouse: {dsn: 'https://u:p@h:8443/db', embedded: {enabled: false}}",

@@ -153,7 +153,7 @@ func TestContractExample(t *testing.T) {
 	if local := c.Pool("local"); local.Provider != "local" || local.Concurrency != 16 || local.Weight != 1 {
 		t.Errorf("pool %+v", local)
 	}
-	if b := c.Budgets[0]; b.Scope != "tenant:acme" || *b.LimitUSD != 50*wire.NanosPerUSD || b.Window != "day" || b.OnExceeded != "wait" || b.UnknownPrice != "refuse" {
+	if b := c.Budgets[0]; b.Scope != "tenant:acme" || *b.LimitUSD != 50*wire.NanosPerUSD || b.Window != "day" || b.OnExceeded != "wait" || b.UnknownPrice != "refuse" || b.UnknownCost != "worst" {
 		t.Errorf("budget %+v", b)
 	}
 	if tn := c.Tenants[0]; tn.Name != "acme" || tn.Key.Reveal() != "acme-1" || tn.Tier != "gold" {
