@@ -22,9 +22,11 @@ LINES     ?= 100000
 
 ROWS      ?= 10000000
 ARGS      ?=
-# `make chaos`: seed of the faults, and jobs of a run.
+# `make chaos`: seed of the faults, jobs of a run, connections that submit, routers.
 SEED      ?= 1
 N         ?= 100000
+CLIENTS   ?= 1
+ROUTERS   ?= 2
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -79,7 +81,7 @@ bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every
 	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS) $(ARGS)
 
 chaos: build engine nats-server ## kill, pause and cut a cluster of real processes under N jobs; SEED says what happens
-	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) $(ARGS)
+	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) --clients $(CLIENTS) --routers $(ROUTERS) $(ARGS)
 
 mutate: engine ## remove each guard against loss and double counting, and see that a test notices (docs/reliability.md)
 	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test ./integration/mutate -count=1 -v -timeout 2h -run TestMutants -mutate

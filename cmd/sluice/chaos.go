@@ -37,6 +37,8 @@ func chaosCommand() *cobra.Command {
 	f.IntVar(&o.Jobs, "jobs", 2000, "jobs of each run")
 	f.Float64Var(&o.Rate, "rate", 60, "jobs per second")
 	f.DurationVar(&o.Every, "every", 2*time.Second, "average time between two faults")
+	f.IntVar(&o.Clients, "clients", 1, "connections that submit at once")
+	f.IntVar(&o.Routers, "routers", 2, "routers of the cluster")
 	f.BoolVar(&o.Keep, "keep", false, "keep logs and data also of a good run")
 	table := f.Bool("table", false, "print a Markdown table at the end")
 	binaries := binaryFlags(c)

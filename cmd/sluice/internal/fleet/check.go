@@ -46,6 +46,15 @@ type Report struct {
 	Estimated, True *big.Int // nano-dollars of those that were cut: ClickHouse, books
 
 	Limit wire.NanoUSD // of the budget
+	// Peak is the most that was ever paid, by the books, and held under the
+	// budget, by Holds holds of Holders routers; Gaps is how often some of them
+	// were removed before they were read.
+	Peak                 int64
+	Holds, Gaps, Holders int
+	// Counted is what the budget has to say was spent: attempts that were cut
+	// count as their worst case there.
+	Counted int64
+	ends    []ending
 	// Spent and Billed are what all attempts under the budget cost: ClickHouse,
 	// books. They differ by what cut attempts cost beyond their estimates, which
 	// no part of Sluice can know.
@@ -85,6 +94,9 @@ func (r *Report) Err() error {
 	limit := big.NewInt(int64(r.Limit))
 	bad(r.Spent.Cmp(limit) > 0, "%s nano-dollars in ClickHouse under a budget of %d", r.Spent, r.Limit)
 	bad(r.Misshown != 0, "%d of %d answers of dashboard and sluice cost differ from the books", r.Misshown, r.Shown)
+	bad(r.Billed.Cmp(limit) > 0, "%s nano-dollars in the provider's books under a budget of %d", r.Billed, r.Limit)
+	bad(r.Peak > int64(r.Limit), "%d nano-dollars were paid and held at once under a budget of %d", r.Peak, r.Limit)
+	bad(r.Holds == 0 && r.Jobs > 0, "no holds were seen")
 	bad(len(r.Left) != 0, "left over: %s", strings.Join(r.Left, "; "))
 	for _, f := range r.faults {
 		errs = append(errs, errors.New(f))
@@ -103,6 +115,7 @@ func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "cut         %d attempts: %s nano-dollars estimated, %s in the books\n", r.Cuts, r.Estimated, r.True)
 	fmt.Fprintf(w, "budget      %d nano-dollars; %s spent by ClickHouse, %s by the provider's books\n", r.Limit, r.Spent, r.Billed)
 	fmt.Fprintf(w, "shown       %d answers of dashboard and sluice cost, %d of them unlike the books\n", r.Shown, r.Misshown)
+	fmt.Fprintf(w, "held        %d nano-dollars (%.2f %%) at most at any time, paid and held: %d holds by %d routers, %d gaps\n", r.Peak, r.used(big.NewInt(r.Peak)), r.Holds, r.Holders, r.Gaps)
 	fmt.Fprintf(w, "left over   %d\n", len(r.Left))
 }
 
@@ -121,9 +134,9 @@ func (r *Report) Row() string {
 	for _, k := range r.Faults {
 		n += k
 	}
-	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %.2f %% | %.2f %% | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
+	return fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d | %s | %s | %d | %s | %s | %.2f %% | %.2f %% | %.2f %% | %d |", r.Seed, r.Accepted, n, r.Lost, r.Doubled,
 		r.Calls, r.Unbooked+r.Unrowed+r.Strange, r.Costs, r.Books, r.Cuts, r.Estimated, r.True,
-		r.used(r.Spent), r.used(r.Billed), len(r.Left))
+		r.used(r.Spent), r.used(r.Billed), r.used(big.NewInt(r.Peak)), len(r.Left))
 }
 
 // used is how much of the budget an amount is, in percent.
@@ -133,8 +146,8 @@ func (r *Report) used(amount *big.Int) float64 {
 }
 
 // TableHead is the head of a table of Rows.
-const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | budget used, ClickHouse | budget used, books | left in queues |\n" +
-	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+const TableHead = "| seed | accepted jobs | faults | accepted − exactly one end | ended twice | provider calls | calls or rows without counterpart | cost, ClickHouse | cost, books | cut attempts | their cost, estimated | their cost, books | budget used, ClickHouse | budget used, books | most ever paid and held | left in queues |\n" +
+	"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 
 // attemptRow is what ClickHouse says of an attempt.
 type attemptRow struct {
@@ -144,7 +157,7 @@ type attemptRow struct {
 }
 
 // check compares acknowledgements, ledger, ClickHouse and books.
-func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Store, r *Report, accepted map[string]bool, books []string) error {
+func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Store, r *Report, accepted map[string]bool, books []string, a *audit) error {
 	r.Costs, r.Books, r.Estimated, r.True = new(big.Int), new(big.Int), new(big.Int), new(big.Int)
 	r.Spent, r.Billed = new(big.Int), new(big.Int)
 	r.Accepted, r.Statuses, r.Attempts = len(accepted), map[string]int{}, map[string]int{}
@@ -171,7 +184,7 @@ func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Sto
 	if err := r.readJobs(ctx, st, accepted); err != nil {
 		return err
 	}
-	booked := map[string]bool{}
+	booked, paid := map[string]bool{}, map[string]int64{}
 	for _, name := range books {
 		lines, _, err := simulated.ReadBooks(filepath.Join(f.dir, name))
 		if err != nil {
@@ -182,8 +195,14 @@ func (f *Fleet) check(ctx context.Context, js jetstream.JetStream, st *store.Sto
 		}
 		if name == budgetPool+".books" {
 			r.Billed = simulated.Total(lines)
+			for i := range lines {
+				if c := lines[i].Cost; c != nil {
+					paid[lines[i].Key] = *c
+				}
+			}
 		}
 	}
+	r.Peak, r.Holds, r.Gaps, r.Holders = a.peak(r.ends, paid), a.Holds, a.Gaps, len(a.by)
 	for k, row := range rows {
 		if !booked[k] && row.http != 0 && row.status != string(wire.Interrupted) {
 			r.Unbooked++
@@ -262,6 +281,7 @@ func (r *Report) readLedger(ctx context.Context, js jetstream.JetStream, accepte
 			ends[job] = 1
 			r.Statuses[string(rec.Status)]++
 		}
+		end := ending{job: job, seq: rec.Entry.Meta.Seq, terminal: rec.Status.Terminal()}
 		if rec.EndsAttempt() {
 			k := engine.IdempotencyKey(tenant, job, rec.Entry.Attempt.N)
 			if attempts[k] {
@@ -269,8 +289,17 @@ func (r *Report) readLedger(ctx context.Context, js jetstream.JetStream, accepte
 				r.example("attempt %s ended twice in the ledger", k)
 			}
 			attempts[k] = true
+			end.n, end.key = rec.Entry.Attempt.N, k
+			r.Counted += counted(rec.Entry.Attempt)
 		}
-		if md, err := m.Metadata(); err != nil || md.Sequence.Stream >= last {
+		md, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		if end.at = md.Timestamp; end.terminal || end.n > 0 {
+			r.ends = append(r.ends, end)
+		}
+		if md.Sequence.Stream >= last {
 			break
 		}
 	}

@@ -48,7 +48,7 @@ func build(t *testing.T) Binaries {
 // miscounted. CHAOS_SEED and CHAOS_JOBS make it another or a longer one.
 func TestChaos(t *testing.T) {
 	needEngine(t)
-	o := ChaosOptions{Binaries: build(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Every: 1500 * time.Millisecond, Log: t.Output()}
+	o := ChaosOptions{Binaries: build(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Clients: 64, Every: 1500 * time.Millisecond, Log: t.Output()}
 	if v := os.Getenv("CHAOS_SEED"); v != "" {
 		o.Seed, _ = strconv.ParseUint(v, 10, 64)
 	}
@@ -64,7 +64,7 @@ func TestChaos(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Error(err)
 	}
-	if len(r.Faults) == 0 || r.Calls < r.Accepted/2 || r.Costs.Sign() <= 0 || r.Shown < 70 {
+	if len(r.Faults) == 0 || r.Calls < r.Accepted/2 || r.Costs.Sign() <= 0 || r.Shown < 70 || r.Peak <= int64(r.Limit)/2 {
 		t.Errorf("nothing happened: %+v", r)
 	}
 	if strings.Count(r.Row(), "|") != strings.Count(TableHead[:strings.IndexByte(TableHead, '\n')], "|") {

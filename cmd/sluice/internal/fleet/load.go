@@ -14,13 +14,19 @@ import (
 
 // load submits jobs at a steady rate and remembers which were accepted.
 type load struct {
-	client *sdk.Client
-	rate   float64 // jobs per second
+	clients []*sdk.Client // which take turns
+	rate    float64       // jobs per second
 
 	mu       sync.Mutex
 	accepted map[string]bool // job ID: its publish was acknowledged
 	asked    int             // submissions begun, repeats not counted
 	cancels  int             // jobs that were asked to cancel
+}
+
+func (l *load) close() {
+	for _, c := range l.clients {
+		c.Close()
+	}
 }
 
 // maxSubmitting is how many submissions may wait for their acknowledgement.
@@ -78,11 +84,12 @@ func (l *load) run(ctx context.Context, seed uint64, n int) error {
 // one submits a job until it is acknowledged, and sometimes cancels it.
 func (l *load) one(ctx context.Context, seed uint64, i int) {
 	job, cancel := chaosJob(seed, i)
+	client := l.clients[i%len(l.clients)]
 	l.mu.Lock()
 	l.asked++
 	l.mu.Unlock()
 	for ctx.Err() == nil {
-		h, err := l.client.Submit(ctx, job)
+		h, err := client.Submit(ctx, job)
 		if err != nil {
 			_ = sleep(ctx, 50*time.Millisecond) // the loop's condition sees its end
 			continue

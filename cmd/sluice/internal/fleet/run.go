@@ -22,8 +22,11 @@ type ChaosOptions struct {
 	Jobs  int
 	Rate  float64       // jobs per second; default 60
 	Every time.Duration // between two faults, on average; default 2 s
-	Keep  bool          // keep the folder with logs and data
-	Log   io.Writer     // what is done, as it is done; nil: nowhere
+	// Clients submit at once, each over a connection of its own; default 1.
+	Clients int
+	Routers int       // default 2
+	Keep    bool      // keep the folder with logs and data
+	Log     io.Writer // what is done, as it is done; nil: nowhere
 }
 
 // chaosPools are three providers of different speed, price and failure share;
@@ -61,8 +64,7 @@ func chaosProviders() []Provider {
 	}
 }
 
-// Chaos runs a cluster of three NATS servers, two routers, four workers, two
-// ingesters, ClickHouse and three providers as processes, does bad things to
+// Chaos runs a cluster of three NATS servers, routers, four workers, two ingesters, ClickHouse and three providers as processes, does bad things to
 // them under load, and checks afterwards that nothing was lost, doubled or
 // miscounted. The report is nil if the run itself could not be made.
 func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
@@ -75,13 +77,16 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	if o.Every == 0 {
 		o.Every = 2 * time.Second
 	}
+	if o.Routers == 0 {
+		o.Routers = 2
+	}
 	limit := budgetEach * wire.NanoUSD(o.Jobs)
 	list := chaosProviders()
 	var books []string
 	for _, p := range list {
 		books = append(books, p.Books)
 	}
-	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: 2, Workers: 4, Ingesters: 2, Proxied: true}, list, fmt.Sprintf(chaosPools, limit))
+	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: o.Routers, Workers: 4, Ingesters: 2, Proxied: true}, list, fmt.Sprintf(chaosPools, limit))
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +112,12 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	}
 	defer func() { _ = st.Close() }()
 	r = &Report{Seed: o.Seed, Jobs: o.Jobs, Limit: limit}
+	a := &audit{budget: budgetPool, by: map[string]bool{}}
+	var auditing sync.WaitGroup
+	defer auditing.Wait()
+	running, done := context.WithCancel(ctx)
+	defer done()
+	auditing.Go(func() { a.follow(running, js) })
 	accepted, err := f.storm(ctx, o, r)
 	if err != nil {
 		return nil, err
@@ -115,11 +126,14 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	if r.Left, err = f.settle(ctx, js, st, len(accepted), o.Log); err != nil {
 		return nil, err
 	}
+	done()
+	auditing.Wait()
+	a.read(ctx, js) // what came last
 	r.Calm = time.Since(calm)
 	if len(r.Left) > 0 {
 		f.autopsy(ctx, js, accepted, o.Log)
 	}
-	if err := f.check(ctx, js, st, r, accepted, books); err != nil {
+	if err := f.check(ctx, js, st, r, accepted, books, a); err != nil {
 		return nil, err
 	}
 	return r, f.checkShown(ctx, st, r, books, fmt.Sprintf(chaosPools, limit))
@@ -128,11 +142,15 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 // storm submits the jobs while bad things happen, and returns when all are
 // accepted and everything is whole again.
 func (f *Fleet) storm(ctx context.Context, o ChaosOptions, r *Report) (map[string]bool, error) {
-	client, err := f.client(ctx)
-	if err != nil {
-		return nil, err
+	l := &load{rate: o.Rate}
+	defer l.close()
+	for range max(o.Clients, 1) {
+		client, err := f.client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.clients = append(l.clients, client)
 	}
-	defer client.Close()
 	begin := time.Now()
 	c := newChaos(f, o.Seed, o.Log)
 	stormy, calm := context.WithCancel(ctx)
@@ -142,8 +160,7 @@ func (f *Fleet) storm(ctx context.Context, o ChaosOptions, r *Report) (map[strin
 	var wg, guard sync.WaitGroup
 	guard.Go(func() { c.supervise(watched) })
 	wg.Go(func() { c.run(stormy, o.Every) })
-	l := &load{client: client, rate: o.Rate}
-	err = l.run(ctx, o.Seed, o.Jobs)
+	err := l.run(ctx, o.Seed, o.Jobs)
 	calm()
 	wg.Wait()
 	ignore()

@@ -313,11 +313,11 @@ func (f *Fleet) checkOthers(ctx context.Context, r *Report, list []attempt) erro
 	if whole := fold(list, nil, nil)[""]; whole.Unknown == 0 {
 		r.compare("what the page's jobs cost", map[string]int64{"": spent}, map[string]int64{"": whole.Spend})
 	}
-	return f.checkLive(ctx, r, byPool[budgetPool].Spend)
+	return f.checkLive(ctx, r)
 }
 
 // checkLive compares what routers say: budgets, queues, dead letters.
-func (f *Fleet) checkLive(ctx context.Context, r *Report, spent int64) error {
+func (f *Fleet) checkLive(ctx context.Context, r *Report) error {
 	var budgets struct {
 		Budgets []struct{ Spent, Held, Limit int64 }
 	}
@@ -331,7 +331,7 @@ func (f *Fleet) checkLive(ctx context.Context, r *Report, spent int64) error {
 		}
 	}
 	got := map[string]int64{"dead letters": int64(len(dead.Dead))}
-	want := map[string]int64{"dead letters": int64(r.Statuses[string(wire.Failed)]), "spent": spent, "held": 0, "limit": int64(r.Limit), "queued": 0, "running": 0}
+	want := map[string]int64{"dead letters": int64(r.Statuses[string(wire.Failed)]), "spent": r.Counted, "held": 0, "limit": int64(r.Limit), "queued": 0, "running": 0}
 	for _, b := range budgets.Budgets {
 		got["spent"], got["held"], got["limit"] = b.Spent, b.Held, b.Limit
 	}
