@@ -115,7 +115,7 @@ func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "cut         %d attempts: %s nano-dollars estimated, %s in the books\n", r.Cuts, r.Estimated, r.True)
 	fmt.Fprintf(w, "budget      %d nano-dollars; %s spent by ClickHouse, %s by the provider's books\n", r.Limit, r.Spent, r.Billed)
 	fmt.Fprintf(w, "shown       %d answers of dashboard and sluice cost, %d of them unlike the books\n", r.Shown, r.Misshown)
-	fmt.Fprintf(w, "held        %d nano-dollars (%.2f %%) at most at any time, paid and held: %d holds by %d routers, %d gaps\n", r.Peak, r.used(big.NewInt(r.Peak)), r.Holds, r.Holders, r.Gaps)
+	fmt.Fprintf(w, "held        %d nano-dollars (%.2f %%) at most at any time, paid and held: %d holds by %d router processes, %d gaps\n", r.Peak, r.used(big.NewInt(r.Peak)), r.Holds, r.Holders, r.Gaps)
 	fmt.Fprintf(w, "left over   %d\n", len(r.Left))
 }
 
