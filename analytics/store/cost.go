@@ -234,12 +234,16 @@ type Unpriced struct {
 	Last                  time.Time
 }
 
-// Unpriced lists the models whose attempts were costed as unknown because they
-// had no price, the most used first.
-func (s *Store) Unpriced(ctx context.Context) ([]Unpriced, error) {
+// Unpriced lists the models whose attempts since a time (the zero time: ever)
+// were costed as unknown because they had no price, the most used first.
+func (s *Store) Unpriced(ctx context.Context, since time.Time) ([]Unpriced, error) {
+	from := "1"
+	if !since.IsZero() {
+		from = "ts >= " + moment(since)
+	}
 	var list []Unpriced
 	err := s.eachSQL(ctx, "models without a price", `SELECT pool, provider, model, count() AS n, max(ts) FROM attempts
-		WHERE cost_nano_usd IS NULL AND price_version = '' AND model != ''
+		WHERE `+from+` AND cost_nano_usd IS NULL AND price_version = '' AND model != ''
 		GROUP BY pool, provider, model ORDER BY n DESC, pool, model LIMIT 1000`, func(scan func(...any) error) error {
 		var u Unpriced
 		if err := scan(&u.Pool, &u.Provider, &u.Model, &u.Attempts, &u.Last); err != nil {

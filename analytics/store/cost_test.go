@@ -303,7 +303,7 @@ func TestUnpriced(t *testing.T) {
 			want[r.Attempt.Pool]++
 		}
 	}
-	got, err := s.Unpriced(t.Context())
+	got, err := s.Unpriced(t.Context(), time.Time{})
 	must(t, err)
 	if len(got) != len(want) {
 		t.Errorf("%d models, want %d", len(got), len(want))

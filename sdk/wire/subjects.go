@@ -126,6 +126,9 @@ func (s Subjects) HoldsState() string { return s.join("holds", "state") }
 // BudgetEvents is where budgets raise events: one of a kind ("spent", "pace").
 func (s Subjects) BudgetEvents(kind string) string { return s.join("events", "budget", kind) }
 
+// AlertEvents is where alerts are told: "raised" and "cleared".
+func (s Subjects) AlertEvents(kind string) string { return s.join("events", "alert", kind) }
+
 // Admin is the request subject of an administrative operation.
 func (s Subjects) Admin(op string) string { return s.join("admin", op) }
 
@@ -161,6 +164,7 @@ const (
 	BucketQuality    = "QUALITY"    // reported quality, by pool and model
 	BucketLimits     = "LIMITS"     // budgets set while running, and which events they have raised
 	BucketLeases     = "LEASES"     // who does what only one may do
+	BucketAlerts     = "ALERTS"     // alerts that are raised, or were a while ago
 	BucketBatches    = "BATCHES"    // what is known of files and batches
 	BucketRollouts   = "ROLLOUTS"   // how far each rollout is
 )

@@ -301,7 +301,7 @@ func (d *doctor) clickhouse() {
 		return
 	}
 	d.ok("clickhouse", "%s answers", config.NewURL(dsn))
-	list, err := s.Unpriced(ctx)
+	list, err := s.Unpriced(ctx, time.Time{})
 	if err != nil {
 		d.fail("tables", "they are made when sluice up first reaches ClickHouse", "%v", err)
 		return
