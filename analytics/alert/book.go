@@ -20,15 +20,6 @@ import (
 // kept is how long the bucket remembers what was cleared.
 const kept = 7 * 24 * time.Hour
 
-// idOf names what an alert is about: its kind and subject.
-func idOf(a *wire.Alert) string {
-	parts := []string{string(a.Kind)}
-	for _, k := range slices.Sorted(maps.Keys(a.Subject)) {
-		parts = append(parts, k+"="+a.Subject[k])
-	}
-	return strings.Join(parts, " ")
-}
-
 // entry is an alert in the bucket.
 type entry struct {
 	wire.Alert
@@ -93,7 +84,7 @@ func (b *book) read(ctx context.Context) error {
 func (b *book) take(found []finding, r *Rules, now time.Time) []string {
 	by := map[string]*finding{}
 	for i := range found {
-		id := idOf(&found[i].Alert)
+		id := found[i].ID()
 		by[id] = &found[i]
 		if b.entries[id] == nil {
 			b.entries[id] = &entry{Told: true}
@@ -169,7 +160,7 @@ func entriesOf(ctx context.Context, kv jetstream.KeyValue) (map[string]*entry, e
 			}
 			e := &entry{revision: x.Revision()}
 			if json.Unmarshal(x.Value(), e) == nil {
-				out[idOf(&e.Alert)] = e
+				out[e.ID()] = e
 			}
 		}
 	}
@@ -197,7 +188,7 @@ func List(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]wire.
 		if c := b.Since.Compare(a.Since); c != 0 {
 			return c
 		}
-		return strings.Compare(idOf(&a), idOf(&b))
+		return strings.Compare(a.ID(), b.ID())
 	})
 	return list, err
 }

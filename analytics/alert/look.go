@@ -95,7 +95,7 @@ func (l *looker) latencies(ctx context.Context, r *Rules, now time.Time) ([]find
 			return nil, err
 		}
 		for _, f := range list {
-			id := idOf(&f.Alert)
+			id := f.ID()
 			if had, ok := worst[id]; !ok || f.bad && !had.bad || f.bad == had.bad && f.Value > had.Value {
 				worst[id] = f
 			}

@@ -90,7 +90,7 @@ func bad(t *testing.T, s *store.Store, r Rules, now time.Time) []string {
 		if !f.bad {
 			continue
 		}
-		out = append(out, idOf(&f.Alert))
+		out = append(out, f.ID())
 		if f.Summary == "" || f.Samples == 0 && f.Kind != wire.AlertBudgetBurn || !f.At.Equal(now) {
 			t.Errorf("%+v", f)
 		}
@@ -167,9 +167,9 @@ func TestFindsWhatIsWrong(t *testing.T) {
 // fixed gives a looker series without a database.
 type fixed struct {
 	Store
-	latency, cost []store.Slice
-	window        []store.Slice
-	asked         int
+	latency []store.Slice
+	window  []store.Slice
+	asked   int
 }
 
 func (f *fixed) LatencySlices(_ context.Context, since, until time.Time, width time.Duration, _ float64) ([]store.Slice, error) {

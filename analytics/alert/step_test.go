@@ -83,12 +83,12 @@ func TestHysteresisProperty(t *testing.T) {
 // Names tell subjects apart, and keys have a bound.
 func TestNames(t *testing.T) {
 	a := wire.Alert{Kind: wire.AlertUnpriced, Subject: map[string]string{"pool": "p", "model": "a/b c"}}
-	if got := idOf(&a); got != "unpriced model=a/b c pool=p" {
+	if got := a.ID(); got != "unpriced model=a/b c pool=p" {
 		t.Errorf("got %q", got)
 	}
 	b := a
 	b.Subject = map[string]string{"pool": "p", "model": "a/b"}
-	if keyName(idOf(&a)) == keyName(idOf(&b)) || len(keyName(idOf(&a))) > 64 {
-		t.Errorf("%s and %s", keyName(idOf(&a)), keyName(idOf(&b)))
+	if keyName(a.ID()) == keyName(b.ID()) || len(keyName(a.ID())) > 64 {
+		t.Errorf("%s and %s", keyName(a.ID()), keyName(b.ID()))
 	}
 }

@@ -314,8 +314,8 @@ func TestForgotten(t *testing.T) {
 		for pool, since := range map[string]time.Duration{"old": kept, "late": kept - time.Hour} {
 			for _, raised := range []bool{true, false} {
 				a := wire.Alert{Kind: wire.AlertErrorRate, Subject: map[string]string{"pool": fmt.Sprint(pool, raised)}, Raised: raised, Since: time.Now().Add(-since)}
-				b.entries[idOf(&a)] = &entry{Alert: a, Told: true}
-				must(t, b.write(t.Context(), idOf(&a)))
+				b.entries[a.ID()] = &entry{Alert: a, Told: true}
+				must(t, b.write(t.Context(), a.ID()))
 			}
 		}
 		_, stop := w.start("a", rules())

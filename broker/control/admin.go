@@ -65,7 +65,7 @@ func (s *Service) admin(ctx context.Context, m *nats.Msg) any {
 		"pool.add": s.addPool, "pool.remove": s.removePool, "routes": s.routes, "experiments": s.experiments, "rollouts": s.rollouts, "rollout.set": s.setRollout, "jobs": s.listJobs, "health": s.health,
 		"dead.list": s.deadList, "dead.show": s.deadShow, "dead.edit": s.deadEdit, "dead.requeue": s.deadRequeue,
 		"schedule.add": s.addSchedule, "schedule.list": s.listSchedules, "schedule.show": s.showSchedule,
-		"budgets": s.budgets, "budget.set": s.setBudget, "budget.remove": s.removeBudget,
+		"alerts": s.alerts, "budgets": s.budgets, "budget.set": s.setBudget, "budget.remove": s.removeBudget,
 		"schedule.pause": s.pauseSchedule, "schedule.remove": s.removeSchedule,
 	}
 	f, ok := ops[op]

@@ -39,6 +39,8 @@ type Config struct {
 	Tier func(tenant string) string
 	// Budgets is the router's view of them; nil: there are none.
 	Budgets *budget.Book
+	// Alerts lists what is raised, or was a while ago; nil: nothing is.
+	Alerts func(context.Context) ([]wire.Alert, error)
 	// Observer says how the pools do; nil: nothing is known of it.
 	Observer *observe.Observer
 	// Roster are the pools that are added while running; nil: none can be.

@@ -88,7 +88,8 @@ func deadOf(r *http.Request) (any, *wire.Error) {
 }
 
 func (g *Gateway) askAdmin(r *http.Request, op, tenant string) ([]byte, *wire.Error) {
-	req := adminRequest{Tenant: tenant, Status: r.URL.Query().Get("status"), Batch: r.URL.Query().Get("batch")}
+	req := adminRequest{Tenant: tenant, Status: r.URL.Query().Get("status"), Batch: r.URL.Query().Get("batch"),
+		All: op == "alerts" && r.URL.Query().Get("all") == "true"}
 	if s := r.URL.Query().Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {

@@ -33,6 +33,7 @@ func (g *Gateway) routes() http.Handler {
 		"/admin/v1/batches":              g.serveBatchList,
 		"/admin/v1/batches/{id}":         g.serveBatch(viewBatch),
 		"/admin/v1/batches/{id}/{side}":  g.serveBatch(g.sendResults),
+		"/admin/v1/alerts":               g.serveAdmin("alerts"),
 		"/admin/v1/live":                 g.serveLive,
 		"/admin/v1/analytics/{question}": g.serveAnalytics,
 	} {

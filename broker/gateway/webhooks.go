@@ -49,9 +49,14 @@ func (g *Gateway) serveWebhooks(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, log)
 }
 
-// serveWebhookSecret tells a tenant what to check signatures with.
+// serveWebhookSecret tells a tenant what to check signatures with, and with
+// ?of=alerts an administrator, for alerts.
 func (g *Gateway) serveWebhookSecret(w http.ResponseWriter, r *http.Request) {
 	tenant, f := g.scope(r)
+	alerts := r.URL.Query().Get("of") == "alerts"
+	if v, _ := g.viewer(r); f == nil && alerts && v.role != roleAdmin {
+		f = wire.Errorf(wire.CodePermission, "", "alerts are the operator's: this needs the administrator's key (http.admin_key)")
+	}
 	if f == nil && g.cfg.Webhooks == nil {
 		f = errNoWebhooks()
 	}
@@ -59,7 +64,10 @@ func (g *Gateway) serveWebhookSecret(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "", f, 0)
 		return
 	}
-	if tenant == "" {
+	switch {
+	case alerts:
+		tenant = wire.AlertsTenant
+	case tenant == "":
 		tenant = defaultTenant
 	}
 	w.Header().Set("Cache-Control", "no-store")

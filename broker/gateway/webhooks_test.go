@@ -46,6 +46,13 @@ func TestWebhooksOfATenant(t *testing.T) {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
 	}
+	if r := on.get("/admin/v1/webhooks/secret?of=alerts", key...); r.status != 403 {
+		t.Errorf("a tenant asks for the operator's secret: %d %s", r.status, r.body)
+	}
+	admin := b.newFront(func(c *Config) { c.Webhooks = hooks{} })
+	if r := admin.get("/admin/v1/webhooks/secret?of=alerts"); r.status != 200 || r.body != `{"secret":"whsec_alerts=","tenant":"alerts="}` {
+		t.Errorf("the operator's secret: %d %s", r.status, r.body)
+	}
 	if r := on.get("/admin/v1/webhooks/secret"); r.status != 401 {
 		t.Errorf("without a key: %d", r.status)
 	}

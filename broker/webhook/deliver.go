@@ -97,7 +97,11 @@ func (s *Service) call(ctx context.Context, target *url.URL, d *Delivery, body s
 	req.Header.Set(headerID, d.ID)
 	req.Header.Set(headerTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(headerSignature, sign(keyOf(s.cfg.Secret, d.Tenant), d.ID, now, body))
-	res, err := s.cfg.Transport.RoundTrip(req) // follows no redirects (I2)
+	transport := s.cfg.Transport
+	if d.Tenant == wire.AlertsTenant {
+		transport = s.cfg.Operator
+	}
+	res, err := transport.RoundTrip(req) // follows no redirects (I2)
 	if err != nil {
 		return 0, reason(err)
 	}

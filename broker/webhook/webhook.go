@@ -37,6 +37,9 @@ type Config struct {
 	Concurrent, PerHost int
 	// Transport makes the calls. Nil: one that keeps to AllowPrivate.
 	Transport http.RoundTripper
+	// Operator makes the calls to URLs that the operator has configured, for
+	// alerts. Nil: Transport if that is given, else one that may go anywhere.
+	Operator http.RoundTripper
 }
 
 // Service delivers webhooks. It is safe for use from many goroutines, and any
@@ -65,6 +68,11 @@ func New(cfg Config) *Service {
 	}
 	if cfg.PerHost <= 0 {
 		cfg.PerHost = 8
+	}
+	if cfg.Operator == nil {
+		if cfg.Operator = cfg.Transport; cfg.Transport == nil {
+			cfg.Operator = newTransport(true)
+		}
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = newTransport(cfg.AllowPrivate)
@@ -133,8 +141,10 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.consume(gctx, wire.StreamLedger, 1, s.collect) })
 	g.Go(func() error { return s.consume(gctx, wire.StreamWebhooks, s.cfg.Concurrent, s.deliver) })
 	err := g.Wait()
-	if t, ok := s.cfg.Transport.(*http.Transport); ok {
-		t.CloseIdleConnections()
+	for _, x := range []http.RoundTripper{s.cfg.Transport, s.cfg.Operator} {
+		if t, ok := x.(*http.Transport); ok {
+			t.CloseIdleConnections()
+		}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -236,5 +239,42 @@ func TestPauses(t *testing.T) {
 	}
 	if tries < 25 || tries > 45 {
 		t.Errorf("%d tries in a day", tries)
+	}
+}
+
+// An alert's delivery is signed with the operator's secret, and goes where the
+// operator says: a job's goes nowhere private.
+func TestOperatorsURLs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		id := "wh_alert"
+		if _, err := w.js.PublishMsg(w.t.Context(), &nats.Msg{Subject: w.sub.Webhook(wire.AlertsTenant, id), Data: []byte(`{"type":"alert.raised"}`),
+			Header: nats.Header{wire.HeaderWebhook: {"http://10.0.0.1/in"}, wire.HeaderMsgID: {id}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		calls := w.seen()
+		if len(calls) != 1 || calls[0].url != "http://10.0.0.1/in" || calls[0].body != `{"type":"alert.raised"}` || calls[0].head.Get("Webhook-Id") != id {
+			t.Fatalf("%+v", calls)
+		}
+		verify(t, w.service().Secret(wire.AlertsTenant), calls[0])
+		if list := w.deliveries(wire.AlertsTenant, ""); len(list) != 1 || list[0].Outcome != "delivered" {
+			t.Errorf("log %+v", list)
+		}
+	})
+	s := New(Config{Secret: "master"})
+	for name, x := range map[string]struct {
+		transport http.RoundTripper
+		private   bool
+	}{"a job's": {s.cfg.Transport, false}, "the operator's": {s.cfg.Operator, true}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:1/", nil) // nobody listens there
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = x.transport.RoundTrip(req)
+		if refused := errors.Is(err, errPrivate); err == nil || refused == x.private {
+			t.Errorf("%s call of a private address: %v", name, err)
+		}
+		cancel()
 	}
 }

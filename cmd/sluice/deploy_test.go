@@ -57,7 +57,7 @@ func TestDeployConfig(t *testing.T) {
 	}
 	d := loadConfig(t, empty)
 	for _, pair := range [][2]any{{c.NATS, d.NATS}, {c.ClickHouse, d.ClickHouse}, {c.HTTP, d.HTTP}, {c.Records, d.Records}, {c.Workers, d.Workers},
-		{c.Analytics, d.Analytics}, {c.SubjectPrefix, d.SubjectPrefix}, {c.DataDir, d.DataDir}} {
+		{c.Analytics, d.Analytics}, {c.Alerts, d.Alerts}, {c.SubjectPrefix, d.SubjectPrefix}, {c.DataDir, d.DataDir}} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("said to be the default: %+v, but that is %+v", pair[0], pair[1])
 		}

@@ -1,6 +1,11 @@
 package wire
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Alert is something that is not as it should be, as the stored attempts and
 // jobs show it: what an event of an alert, a webhook of one and the
@@ -21,6 +26,18 @@ type Alert struct {
 	Baseline  float64 `json:"baseline,omitempty"`
 	Samples   uint64  `json:"samples"` // attempts or jobs that the value is of
 	Summary   string  `json:"summary"` // a sentence for people
+}
+
+// ID names what the alert is about: its kind and subject.
+func (a *Alert) ID() string { return strings.TrimSpace(string(a.Kind) + " " + a.Name()) }
+
+// Name is the subject in words: "model=m pool=p".
+func (a *Alert) Name() string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(a.Subject)) {
+		parts = append(parts, k+"="+a.Subject[k])
+	}
+	return strings.Join(parts, " ")
 }
 
 // AlertKind says what an alert looks for.

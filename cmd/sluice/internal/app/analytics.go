@@ -62,8 +62,11 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 	if err != nil {
 		return err
 	}
+	if err := a.startAlerts(ingestCtx, st, ing); err != nil {
+		return err
+	}
 	ing.Go(func() {
-		defer func() { _ = st.Close() }()
+		defer func() { _ = st.Close() }() // alerts end with ingestCtx, too
 		if err := a.ingester.Run(ingestCtx); err != nil {
 			a.log.Error("ingester ended", "err", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/analytics/alert"
 	"github.com/sluicehq/sluice/analytics/ingest"
 	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/control"
@@ -76,6 +77,7 @@ type App struct {
 	observer   *observe.Observer
 	book       *budget.Book // nil: not this role
 	ingester   *ingest.Ingester
+	alerts     *alert.Watcher // nil: not this role, or no ClickHouse
 	dsn        string
 	roster     *roster.Roster
 	added      atomic.Pointer[config.Added]
@@ -217,6 +219,9 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		return err
 	}
 	reload := []func(*config.Config) error{a.setTenants}
+	if a.alerts != nil {
+		reload = append(reload, func(cfg *config.Config) error { a.alerts.Set(alertRules(cfg)); return nil })
+	}
 	if a.has(Router) {
 		djs, err := a.connect("router")
 		if err != nil {
@@ -242,8 +247,8 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
 		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
 			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Tier: a.dispatcher.Tier, Pools: a.poolInfo, Observer: a.observer, Rollouts: rolls,
-			Budgets: a.book,
-			Roster:  a.roster, CheckPool: a.checkPool})
+			Budgets: a.book, Alerts: func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) },
+			Roster: a.roster, CheckPool: a.checkPool})
 		g.Go(func() error { return c.Run(ctx) })
 		bjs, err := a.connect("batches")
 		if err != nil {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/sluicehq/sluice/analytics/alert"
 	"github.com/sluicehq/sluice/broker/gateway"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/dashboard"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // gatewayPart is the HTTP role: its listener is open before the process says
@@ -28,7 +30,7 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Ready: a.ready}
 	gc.Registry = gateway.NewRegistry()
-	gc.Registry.MustRegister(newBudgetMetrics(a))
+	gc.Registry.MustRegister(newBudgetMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
 	hooks, err := a.newWebhooks()
 	if err != nil {
 		return nil, err

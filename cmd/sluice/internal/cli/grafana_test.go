@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/sluicehq/sluice/sdk/wire"
 	"gopkg.in/yaml.v3"
 )
 
@@ -91,6 +94,27 @@ func prometheusQueries(t *testing.T) map[string]string {
 	return out
 }
 
+// raiseAlert writes one into the bucket, as package alert does.
+func raiseAlert(t *testing.T, tm *terminal) {
+	t.Helper()
+	nc, err := nats.Connect("nats://" + tm.variable("SLUICE_NATS_EMBEDDED_LISTEN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: wire.Subjects{}.Stream(wire.BucketAlerts)})
+	if err == nil {
+		_, err = kv.PutString(t.Context(), "k", `{"kind":"unpriced","subject":{"model":"m"},"raised":true,"told":true}`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every PromQL expression in deploy/grafana is one, and asks for metrics and
 // labels that a running Sluice serves; docs/metrics.md lists all of ours.
 func TestPrometheusQueriesAskForWhatIsServed(t *testing.T) {
@@ -106,8 +130,12 @@ func TestPrometheusQueriesAskForWhatIsServed(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	}
+	raiseAlert(t, tm)
 	var served map[string]map[string]bool
-	eventually(t, "half of the budget raises an event", func() bool { served = scraped(t, url); return served["sluice_budget_events_total"] != nil })
+	eventually(t, "half of the budget raises an event, and an alert is raised", func() bool {
+		served = scraped(t, url)
+		return served["sluice_budget_events_total"] != nil && served["sluice_alert_raised"] != nil
+	})
 
 	asked := map[string]bool{}
 	for where, q := range prometheusQueries(t) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/broker/live"
+	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -21,6 +22,7 @@ type topView struct {
 	Live    live.Snapshot  `json:"live"`
 	Pools   []poolAnswer   `json:"pools"`
 	Streams []streamAnswer `json:"streams"`
+	alertsAnswer
 }
 
 // streamAnswer is what the server says of a stream's size.
@@ -129,6 +131,9 @@ func look(ctx context.Context, a *admin, meter *live.Meter) (*topView, error) {
 	if err := a.ask(ctx, "health", nil, v); err != nil {
 		return nil, err
 	}
+	if err := a.ask(ctx, "alerts", nil, v); err != nil {
+		return nil, err
+	}
 	v.Live = meter.Snapshot(time.Now())
 	return v, nil
 }
@@ -182,8 +187,8 @@ func topLines(v *topView, height int) []string {
 			successText(t), oneDigit(t.Tokens), t.Spend, unknownText(t)),
 		fmt.Sprintf("latency p50 %s  p95 %s  p99 %s   first token p50 %s  p95 %s ms", ms(t.Latency.P50), ms(t.Latency.P95), ms(t.Latency.P99), ms(t.TTFT.P50), ms(t.TTFT.P95)),
 		fmt.Sprintf("in flight %d of %d   queued at pools %d   backlog %d   dead letters %d", running, places, queued, backlog, dead),
-		"",
 	}
+	lines = append(append(lines, alertLines(v.Alerts)...), "")
 	pools := newTable("POOL", "STATE", "IN USE", ">", ">QUEUED", ">RATE/S", ">SUCCESS", ">P50 MS", ">P95 MS", ">TTFT P95", ">TOKENS/S", ">USD/MIN")
 	for i := range v.Pools {
 		p := &v.Pools[i]
@@ -209,6 +214,20 @@ func topLines(v *topView, height int) []string {
 		ended.row(r.At.Local().Format(time.TimeOnly), r.Job, r.Tenant, r.Route, r.Pool+"/"+r.Model, of, result, strconv.FormatInt(r.LatencyMS, 10), usd(r.Cost))
 	}
 	return append(append(lines, ""), tableLines(ended)...)
+}
+
+// mostAlerts are shown, the latest of them.
+const mostAlerts = 3
+
+func alertLines(list []wire.Alert) []string {
+	var lines []string
+	for _, a := range list[:min(len(list), mostAlerts)] {
+		lines = append(lines, fmt.Sprintf("ALERT %s: %s", a.Kind, clean(a.Summary)))
+	}
+	if n := len(list) - mostAlerts; n > 0 {
+		lines = append(lines, fmt.Sprintf("and %s more: sluice alert list", count(n, "alert")))
+	}
+	return lines
 }
 
 func tableLines(t *table) []string {

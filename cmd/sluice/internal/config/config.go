@@ -18,6 +18,7 @@ type Config struct {
 	Records       Records      `yaml:"records"`
 	Workers       Workers      `yaml:"workers"`
 	Analytics     Analytics    `yaml:"analytics"`
+	Alerts        Alerts       `yaml:"alerts"`
 	Pools         []Pool       `yaml:"pools"`           // up to MaxPools
 	Routes        []Route      `yaml:"routes"`          // up to MaxRoutes
 	Rules         []Rule       `yaml:"rules,omitempty"` // up to MaxRules

@@ -47,6 +47,8 @@ func base() *Config {
 			RetryBudget: 0.25, RetryMinimum: 60, Drain: 30 * time.Second},
 		Holds:     Holds{MaxTokens: 4096, MediaTokens: 65536},
 		Analytics: Analytics{FlushInterval: 500 * time.Millisecond},
+		Alerts: Alerts{Every: time.Minute, Window: 10 * time.Minute, Baseline: 24 * time.Hour, RaiseAfter: 2, ClearAfter: 5, Samples: 50,
+			ErrorRate: 0.1, LatencyShift: 0.5, CostShift: 0.5, ShareShift: 0.1, BudgetBurn: 4, Unpriced: true},
 	}
 }
 

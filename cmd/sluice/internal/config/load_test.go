@@ -198,6 +198,9 @@ func TestEveryKeyByVariable(t *testing.T) {
 		"webhooks.secret": "0123456789abcdef", "webhooks.allow_private": "true", "webhooks.timeout": "5s", "webhooks.retry_for": "1h",
 		"workers.ack_wait": "5s", "workers.max_attempts": "7", "workers.retry_backoff": "1s", "workers.drain": "9s",
 		"workers.retry_budget": "0.5", "workers.retry_minimum": "9",
+		"alerts.every": "2s", "alerts.window": "5m", "alerts.baseline": "2h", "alerts.raise_after": "3", "alerts.clear_after": "4", "alerts.samples": "9",
+		"alerts.error_rate": "0.2", "alerts.latency_shift": "0.3", "alerts.cost_shift": "0.4", "alerts.share_shift": "0.5", "alerts.budget_burn": "6",
+		"alerts.unpriced": "false", "alerts.webhooks": "[\"https://a.b/c\"]",
 		"analytics.flush_interval": "50ms", "nats.replicas": "3",
 		"pools":            "[{name: a, adapter: simulated, models: {m: {}}}]",
 		"routes":           "[{model: r, candidates: [{pool: a}]}, {model: s, candidates: [{pool: a}]}]",
@@ -221,7 +224,8 @@ func TestEveryKeyByVariable(t *testing.T) {
 	if c.SubjectPrefix != "my.sluice" || c.NATS.URL.Reveal() != "nats://u:p@10.0.0.1:4222" || !c.NATS.Embedded.Sync.Always() ||
 		c.ClickHouse.DSN.Reveal() != "clickhouse://default:x@ch:9000/sluice" || c.ClickHouse.Embedded.Password.Reveal() != "pw" || c.HTTP.AdminKey.Reveal() != "root" ||
 		c.DataDir != "x: y" || c.NATS.Replicas != 3 || c.Records != (Records{168 * time.Hour, 0.5}) ||
-		c.Workers != (Workers{5 * time.Second, 7, time.Second, 0.5, 9, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond {
+		c.Workers != (Workers{5 * time.Second, 7, time.Second, 0.5, 9, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond ||
+		len(c.Alerts.Webhooks) != 1 || c.Alerts.Webhooks[0].Reveal() != "https://a.b/c" || !reflect.DeepEqual(c.Alerts, Alerts{2 * time.Second, 5 * time.Minute, 2 * time.Hour, 3, 4, 9, 0.2, 0.3, 0.4, 0.5, 6, false, c.Alerts.Webhooks}) {
 		t.Errorf("got %s", redacted(t, c))
 	}
 	if len(c.Pools) != 1 || !reflect.DeepEqual(c.Routes[0].Candidates[0], Candidate{Pool: "a", Model: "m", Weight: 1}) || *c.Budgets[0].LimitUSD != 1 || c.Tenants[0].Key.Reveal() != "k" {

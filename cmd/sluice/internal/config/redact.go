@@ -77,13 +77,13 @@ func (b Budget) MarshalYAML() (any, error) {
 }
 
 // NeedsRestart lists the keys that differ between two configurations and are
-// read at start only: pools, routes, rules, budgets, holds and tenants apply while running,
+// read at start only: pools, routes, rules, budgets, holds, alerts and tenants apply while running,
 // but for whether there are tenants at all.
 func NeedsRestart(old, now *Config) []string {
 	var keys []string
 	a, b := reflect.ValueOf(old).Elem(), reflect.ValueOf(now).Elem()
 	for _, k := range Keys() {
-		if k.List || strings.HasPrefix(k.Path, "holds.") {
+		if k.List || strings.HasPrefix(k.Path, "holds.") || strings.HasPrefix(k.Path, "alerts.") {
 			continue
 		}
 		_, x, errX := field(a, k.Path)

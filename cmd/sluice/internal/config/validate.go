@@ -27,6 +27,7 @@ func (v *validator) run() {
 	v.listeners()
 	v.http()
 	v.webhooks()
+	v.alerts()
 	v.bounds()
 	v.pools()
 	v.routes()
