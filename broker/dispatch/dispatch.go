@@ -15,6 +15,7 @@ import (
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -43,6 +44,8 @@ type Config struct {
 	NoWebhooks bool
 	// Budgets say what jobs may cost. Nil: anything.
 	Budgets *budget.Book
+	// Tracer makes a span of each decision. Nil: none.
+	Tracer *tracing.Tracer
 	// Observer says how the pools do. Nil: nothing is known but their depths.
 	Observer *observe.Observer
 }

@@ -226,12 +226,17 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 		l.refuse(ctx, it, l.choice.Decision(l.tally.load))
 		return true
 	}
-	future, err := l.d.publish(it, l.attempt(it, now))
+	m, a := &it.asg.Meta, l.attempt(it, now)
+	traced := m.Trace
+	span := l.d.cfg.Tracer.Decision(ctx, m, now)
+	future, err := l.d.publish(it, a)
 	if err != nil { // stalled or disconnected: not sent
+		m.Trace = traced
 		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
 		q.blocked, q.full = true, true
 		return false
 	}
+	span.Decided(m, a)
 	l.mirror(ctx, it, now)
 	l.leaves(q, c.Pool, now)
 	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -31,6 +32,7 @@ type call struct {
 	release  func() // of what job listens with
 	outcome  outcome
 	joined   bool // counted in g.readers
+	span     tracing.Span
 }
 
 // serveCall handles an endpoint that gives answers.
@@ -39,6 +41,10 @@ func (g *Gateway) serveCall(e wire.Endpoint) http.HandlerFunc {
 		c := &call{g: g, w: w, r: r, start: time.Now(), endpoint: e, outcome: refused}
 		end := g.metrics.begin(e)
 		defer func() { end(c.outcome) }()
+		if g.cfg.Tracer != nil {
+			w = c.trace()
+			defer c.traced()
+		}
 		if f := c.serve(); f != nil {
 			refuse(w, e, f, 0)
 		}
@@ -67,6 +73,9 @@ func (c *call) serve() *wire.Error {
 	now := time.Now()
 	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
 		return f
+	}
+	if t := c.span.Traceparent(); t != "" {
+		c.req.meta.Trace, c.req.job.Traceparent = t, t
 	}
 	if c.req.meta.Webhook != "" && c.g.cfg.Webhooks == nil {
 		return wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWebhook, "this Sluice calls no webhooks: webhooks.secret is not configured")

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -69,6 +70,9 @@ type Config struct {
 	// Registry is what /metrics shows; the gateway adds its own metrics to it.
 	// Defaults to a new one, with those of the process beside them.
 	Registry *prometheus.Registry
+
+	// Tracer makes a span of each request for an answer. Nil: none.
+	Tracer *tracing.Tracer
 
 	// Logger gets what an operator can act on; never a key, a prompt or an
 	// answer. Defaults to slog.Default().

@@ -135,11 +135,12 @@ var homes = []struct {
 	{library: "github.com/spf13/cobra", home: []string{"cmd/sluice"}, tests: true},
 	{library: "go.yaml.in/yaml/v3", home: []string{"cmd/sluice/internal/config", "cmd/sluice/internal/cli"}},
 	{library: "github.com/prometheus/client_golang", home: []string{"broker/gateway", "cmd/sluice/internal/app"}},
+	{library: "go.opentelemetry.io", home: []string{"internal/tracing"}},
 	// Outbound HTTP is the worker engine's. The others serve (gateway, the
 	// engine's front, the fleet's providers), or name the RoundTripper interface
 	// (simulated, app). The command line's own client of the gateway is web, and
-	// bench is an upstream and the load on gateways.
-	{library: "net/http", home: []string{"workers/engine", "workers/simulated", "workers/adapter", "broker/gateway", "broker/webhook", "analytics/engine", "cmd/sluice/internal/app", "cmd/sluice/internal/fleet", "cmd/sluice/internal/web", "cmd/sluice/internal/bench"}},
+	// bench is an upstream and the load on gateways; tracing exports spans.
+	{library: "net/http", home: []string{"workers/engine", "workers/simulated", "workers/adapter", "broker/gateway", "broker/webhook", "analytics/engine", "cmd/sluice/internal/app", "cmd/sluice/internal/fleet", "cmd/sluice/internal/web", "cmd/sluice/internal/bench", "internal/tracing"}},
 }
 
 // R3: one place for each library.
@@ -171,6 +172,7 @@ func TestOutboundHTTPIsTheWorkerEngines(t *testing.T) {
 			case s.in("workers/engine"):
 				found = true
 			case s.in("cmd/sluice/internal/web"):
+			case s.in("internal/tracing"): // to a collector that the environment names
 			case s.in("cmd/sluice/internal/bench"): // puts load on gateways of this machine
 			case s.in("cmd/sluice/internal/fleet"): // asks its own gateway what the page asks
 			default:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/textproto"
@@ -29,6 +30,7 @@ type Call struct {
 	Body    []byte // the job's body; never written to
 	Model   string // the upstream model
 	Attempt int
+	Trace   string // traceparent for the provider; defaults to the job's own
 	// Emit gets each event of a streamed answer; nil asks for a whole answer.
 	// The event belongs to the callee but must not be written to. If Emit
 	// fails, the call is stopped and Emit is not called again. An endpoint
@@ -152,8 +154,8 @@ func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, bo
 		}
 	}
 	set("Idempotency-Key", IdempotencyKey(c.Meta.Tenant, c.Meta.ID, c.Attempt))
-	if c.Meta.Trace != "" {
-		set("Traceparent", c.Meta.Trace)
+	if trace := cmp.Or(c.Trace, c.Meta.Trace); trace != "" {
+		set("Traceparent", trace)
 	}
 	body.Reset(enc.Body)
 	// GetBody stays nil: with it, the transport would take the Idempotency-Key

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/engine"
@@ -30,6 +31,7 @@ type attempt struct {
 	body    []byte
 	workSeq uint64
 	call    *call
+	span    tracing.Span
 }
 
 // handle makes one attempt and acts on its verdict (I5).
@@ -98,6 +100,8 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 	case a.asg.Meta.Stream:
 		c.Emit = chunks.emit
 	}
+	a.span = a.cfg.Tracer.Attempt(ctx, &a.asg)
+	c.Trace = a.span.Traceparent()
 	out := a.pool.Endpoint.Do(ctx, &c)
 	if chunks.open() { // the call ended without a last event
 		chunks.close(out.Err)
@@ -212,6 +216,7 @@ func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 	if out.Status == wire.Cancelled && !cancelled { // cut off by our own stop
 		at.Status, at.ErrorCode = wire.Interrupted, wire.CodeInterrupted
 	}
+	a.span.Ended(&at, out.Body)
 	entry := wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress}
 	ctx, until := a.final, time.Now().Add(endTimeout)
 	for expect := claim; ; {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/engine"
@@ -25,6 +26,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Instance string // this process, unique over restarts; required
 	Pools    []Pool
+	Tracer   *tracing.Tracer // makes a span of each attempt; nil: none
 
 	AckWait     time.Duration // lease on a work message; defaults to 30 s
 	MaxAttempts int           // failed attempts before a job is dead; defaults to 3

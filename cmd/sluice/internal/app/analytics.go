@@ -131,6 +131,9 @@ func (a *App) scheme() string {
 	return "http"
 }
 
+// HTTPAddr is where the gateway listens, "" without that role.
+func (a *App) HTTPAddr() string { return a.httpAddr }
+
 // Addresses are the other places where this process answers, for people.
 func (a *App) Addresses() []string {
 	var out []string

@@ -30,6 +30,7 @@ import (
 	"github.com/sluicehq/sluice/broker/roster"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/internal/tracing"
 	"github.com/sluicehq/sluice/sdk/lease"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -70,7 +71,8 @@ type App struct {
 	instance string
 	subjects wire.Subjects
 
-	srv        *natsd.Server // nil: external NATS
+	tracer     *tracing.Tracer // nil: off
+	srv        *natsd.Server   // nil: external NATS
 	conns      []*nats.Conn
 	dispatcher *dispatch.Dispatcher
 	tail       *ledger.Tail // read by router and ingester, where both are here; else nil
@@ -104,6 +106,11 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 		}
 		defer unlock() // I1
 	}
+	stop, err := a.startTracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := a.startNATS(); err != nil {
 		return err
 	}
@@ -239,7 +246,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		g.Go(func() error { return a.book.Run(ctx) })
 		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
 			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum,
-			NoWebhooks: a.cfg.Webhooks.Secret.Reveal() == "", Budgets: a.book, Observer: a.observer}, table)
+			NoWebhooks: a.cfg.Webhooks.Secret.Reveal() == "", Budgets: a.book, Observer: a.observer, Tracer: a.tracer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
 		steered := &steering{plan: plan, to: a.dispatcher}
 		rolls := rollout.New(rollout.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Tail: a.observer.Tail(), Apply: steered.share}, rolloutSpecs(a.cfg))

@@ -28,7 +28,7 @@ func (a *App) newGateway() (*gatewayPart, error) {
 		return nil, err
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
-		Models: a.models, Ready: a.ready}
+		Models: a.models, Ready: a.ready, Tracer: a.tracer}
 	gc.Registry = gateway.NewRegistry()
 	gc.Registry.MustRegister(newBudgetMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
 	hooks, err := a.newWebhooks()
