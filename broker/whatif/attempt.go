@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/router"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -93,7 +94,7 @@ func (w *world) end(f *flight) {
 	case a.Status == wire.Succeeded:
 		w.finish(f, wire.Succeeded, "")
 		return
-	case a.Status == wire.Failed && w.Final != nil && w.Final(a.ErrorCode), w.Retries.Over(p, a):
+	case a.Status == wire.Failed && (w.Final(a.ErrorCode) || a.ErrorCode.Misfit() && !ledger.Fits(p, a)), w.Retries.Over(p, a):
 		w.finish(f, wire.Failed, a.ErrorCode)
 		return
 	}

@@ -287,7 +287,11 @@ func (d *dispatcher) step(w *world, q *queue, aged bool) bool {
 		return false
 	}
 	d.pop(q)
-	w.finish(f, wire.Failed, wire.CodeNoCandidate)
+	code := wire.CodeNoCandidate
+	if len(f.progress.Misfits) > 0 {
+		code = f.progress.Misfit
+	}
+	w.finish(f, wire.Failed, code)
 	return true
 }
 
