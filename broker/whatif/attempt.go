@@ -10,29 +10,25 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// send gives an attempt to its pool, where it arrives after a hop.
+// bring gives a job to the router at a time, after a hop.
+func (w *world) bring(f *flight, at int64) {
+	w.aim(f, 0)
+	w.events.push(event{at: at + w.model.Hop.draw(w.drawing, at), kind: evHere, flight: f})
+}
+
+// send puts an attempt into its pool's queue.
 func (w *world) send(f *flight, pool int) {
 	f.pool, f.sent, f.started = pool, w.now, 0
-	w.pools[pool].depth++
-	w.aim(f, 0)
-	w.events.push(event{at: w.now + w.model.Hop.draw(w.drawing, w.now), kind: evReady, flight: f})
+	p := &w.pools[pool]
+	p.depth++
+	p.queue = append(p.queue, f)
+	w.start(pool, false)
 }
 
 // aim makes the draws of an attempt the job's own: whatever else a policy
 // changes, the same attempt at the same target draws the same.
 func (w *world) aim(f *flight, what uint64) {
 	w.draws.Seed(w.seed, uint64(f.index+1)<<17|uint64(f.progress.Attempts&0xffff)<<1|what)
-}
-
-// ready puts an attempt into its pool's queue.
-func (w *world) ready(f *flight) {
-	p := &w.pools[f.pool]
-	if f.ended {
-		p.depth--
-	} else {
-		p.queue = append(p.queue, f)
-	}
-	w.start(f.pool, false)
 }
 
 // start begins attempts while there are slots (I3); queued says that they have
@@ -81,6 +77,9 @@ func (w *world) over(f *flight) {
 	w.out.Jobs[f.index].charge(a.Cost)
 	w.router.news(w.play.Ended(f.entry(), w.now))
 	f.progress.Add(a)
+	if w.heard != nil {
+		w.heard(f)
+	}
 	w.router.stirred = true
 	w.start(f.pool, true)
 }
@@ -111,7 +110,7 @@ func (w *world) again(f *flight, wait time.Duration) {
 	}
 	f.attempt = nil
 	f.progress.ReadyAt = at
-	w.events.push(event{at: at, kind: evAgain, flight: f})
+	w.bring(f, at)
 }
 
 // below is a random duration.

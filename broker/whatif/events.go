@@ -6,9 +6,8 @@ import "container/heap"
 type kind uint8
 
 const (
-	evReady   kind = iota // an attempt arrives at its pool
+	evHere    kind = iota // the router has a job
 	evEnd                 // an attempt ends
-	evAgain               // a job comes back to the router
 	evGivesUp             // a job is not waited for any longer
 	evLook                // the router looks at the depths
 	evTick                // pools are compared

@@ -16,9 +16,11 @@ import (
 type Model struct {
 	Profiles map[Target]*Profile
 	// Hop is what it takes from a job's readiness to its start where nothing
-	// stands before it, Settle from the last token to its end, Turn from there
+	// stands before it: a play spends it before the router has the job. Settle from the last token to its end, Turn from there
 	// to the start of the next in the pool's queue.
 	Hop, Settle, Turn Series
+
+	late Series // as Hop, but of jobs that may have waited
 }
 
 // Series are milliseconds at times, in their order.
@@ -123,10 +125,15 @@ func Fit(list []Recorded, t *router.Table) *Model {
 			m.learnTurns(attempts, max(t.Pools()[i].Concurrency, 1))
 		}
 	}
-	sort.Stable(&m.Turn)
-	sort.Stable(&m.Hop)
-	sort.Stable(&m.Settle)
+	m.learnHops()
+	m.sort()
 	return m
+}
+
+func (m *Model) sort() {
+	for _, s := range []*Series{&m.Hop, &m.Settle, &m.Turn} {
+		sort.Stable(s)
+	}
 }
 
 // learnBroker learns what the broker itself takes, from jobs of one attempt.
@@ -137,13 +144,31 @@ func (m *Model) learnBroker(r *Recorded, t *router.Table) {
 	a := &r.Attempts[0]
 	settle := r.Finished - r.ready() - int64(a.Queue+a.Taken) - 2*half
 	m.Settle.add(r.Finished, max(0, float64(settle)/1e6))
-	free := !a.Crowded
-	if i := t.PoolIndex(a.Pool); i >= 0 {
-		free = free && a.Depth < t.Pools()[i].Concurrency
+	i := t.PoolIndex(a.Pool)
+	if i < 0 || a.Crowded || a.Depth >= t.Pools()[i].Concurrency {
+		return
 	}
-	if free {
+	if allowance := t.Pools()[i].Allowance(r.Class); allowance > a.Depth+1 && allowance > t.Pools()[i].Concurrency {
 		m.Hop.add(r.Submitted, millis(a.Queue))
+	} else { // it may have waited for the room that it found
+		m.late.add(r.Submitted, millis(a.Queue))
 	}
+}
+
+// fewHops is below how many hops those count, of the jobs that may have waited,
+// that were quicker than all but a tenth.
+const fewHops = 20
+
+func (m *Model) learnHops() {
+	if m.Hop.Len() < fewHops && m.late.Len() > 0 {
+		v := slices.Sorted(slices.Values(m.late.ms))
+		for i, ms := range m.late.ms {
+			if ms <= v[len(v)/10] {
+				m.Hop.add(m.late.at[i], ms)
+			}
+		}
+	}
+	m.late = Series{}
 }
 
 // slot is an attempt in its pool.

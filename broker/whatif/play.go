@@ -63,6 +63,7 @@ type world struct {
 	random  *rand.Rand // the broker's
 	draws   rand.PCG   // of attempts: see drawing
 	drawing *rand.Rand
+	heard   func(*flight) // of each attempt that has ended; nil: nobody
 }
 
 // pool is a pool's queue and slots.
@@ -165,13 +166,11 @@ func (w *world) next() bool {
 	e := w.events.pop()
 	w.now = e.at
 	switch e.kind {
-	case evReady:
-		w.ready(e.flight)
 	case evEnd:
 		if !e.flight.ended {
 			w.end(e.flight)
 		}
-	case evAgain:
+	case evHere:
 		if !e.flight.ended {
 			w.router.hold(w, e.flight)
 		}
@@ -199,7 +198,7 @@ func (w *world) arrive(i int) {
 	if j.Until != 0 {
 		w.events.push(event{at: max(j.Until, w.now), kind: evGivesUp, flight: f})
 	}
-	w.router.hold(w, f)
+	w.bring(f, w.now)
 	w.wake()
 }
 

@@ -30,7 +30,7 @@ func TestErlangC(t *testing.T) {
 		load  float64
 	}{{1, 0.6}, {4, 0.8}, {8, 0.7}} {
 		rng := rand.New(rand.NewPCG(1, uint64(c.slots)))
-		n := 120_000
+		n := 50_000
 		rate := c.load * float64(c.slots) / mean.Seconds()
 		pools := []router.Pool{{Name: "p", Concurrency: c.slots}}
 		table := tableOf(t, pools, routeOver("chat", "least_connections", pools))
