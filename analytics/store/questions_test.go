@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -195,18 +196,14 @@ func TestMigrateOldRows(t *testing.T) {
 			exec(t, s, fmt.Sprintf("ALTER TABLE %s DROP PROJECTION %s", table, p[0]))
 		}
 	}
-	names, statements, err := store.LoadMigrations(store.BuiltIn())
+	_, statements, err := store.LoadMigrations(store.BuiltIn())
 	must(t, err)
-	for i, name := range names {
-		if name == "0001_tables" { // jobs as it was then
-			exec(t, s, "DROP TABLE jobs")
-			exec(t, s, statements[i][1])
-		}
-		if name == "0003_projections" {
-			for _, sql := range statements[i] {
-				exec(t, s, sql)
-			}
-		}
+	exec(t, s, "DROP TABLE jobs")
+	exec(t, s, statements[0][1]) // as it was then
+	old, err := os.ReadFile("testdata/projections_v7.sql")
+	must(t, err)
+	for _, sql := range store.SplitStatements(string(old)) {
+		exec(t, s, sql)
 	}
 	rows, jobs := costRows(4000)[:1000], costJobs(1000)
 	must(t, s.InsertAttempts(t.Context(), rows))

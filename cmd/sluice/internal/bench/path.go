@@ -107,7 +107,7 @@ func Start(ctx context.Context, pools string, withEngine bool) (*System, error) 
 	return s, nil
 }
 
-// awaitStore waits until ClickHouse answers and has its tables.
+// awaitStore waits until ClickHouse answers and has all its tables.
 func awaitStore(ctx context.Context, dsn string) (*store.Store, error) {
 	st, err := store.Open(store.Config{DSN: dsn})
 	if err != nil {
@@ -118,7 +118,7 @@ func awaitStore(ctx context.Context, dsn string) (*store.Store, error) {
 	for {
 		_, err := st.MaxSeq(ctx, store.Jobs)
 		if err == nil {
-			return st, nil
+			return st, st.Migrate(ctx) // whole, before anything is measured
 		}
 		if sleepErr := sleep(ctx, 50*time.Millisecond); sleepErr != nil {
 			return nil, fmt.Errorf("ClickHouse does not come up: %w", err)
