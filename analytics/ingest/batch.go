@@ -49,20 +49,28 @@ type pace struct {
 
 // due is when to write a batch that has rows.
 func (p *pace) due(b *batch) time.Time {
-	due := b.first.Add(p.interval)
-	if rested := p.wrote.Add(min(rest*p.took, patience*p.interval)); rested.After(due) {
-		due = rested
-	}
+	rested := p.wrote.Add(min(rest*p.took, patience*p.interval))
 	if b.rows() < crowd {
-		return due
+		return latest(b.first.Add(p.interval), rested)
 	}
 	// Many come: fewer, larger parts spare ClickHouse more than half of its
-	// work. Unless they have just stopped coming.
-	due, lull := b.first.Add(patience*p.interval), b.last.Add(p.interval/5)
-	if lull.Before(due) {
-		return lull
+	// work. Unless they have stopped coming.
+	pause := earliest(latest(b.last.Add(p.interval/5), rested), b.last.Add(p.interval))
+	return earliest(b.first.Add(patience*p.interval), pause)
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
 	}
-	return due
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // flight is a batch that is being written, while the session reads on.

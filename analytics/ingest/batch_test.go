@@ -26,7 +26,9 @@ func TestPace(t *testing.T) {
 		"long after a very slow one": {1, 0, -60_000, 10_000, 500},
 		"a crowd that grows":         {crowd, 4950, -10, 10, 5000},
 		"a crowd that has come":      {crowd, 300, -10, 10, 400},
-		"and slow inserts":           {crowd, 300, -10, 10_000, 400},
+		"after a slow insert":        {crowd, 300, -10, 30, 590},
+		"after a very slow insert":   {crowd, 300, -10, 10_000, 800},
+		"that takes a break":         {crowd, 4400, -10, 10_000, 4900},
 	} {
 		p := pace{interval: 500 * time.Millisecond, wrote: at(c.wrote), took: time.Duration(c.took) * time.Millisecond}
 		b := &batch{attempts: make([]store.Attempt, c.rows), first: first, last: at(c.last)}
