@@ -66,7 +66,7 @@ var guards = []guard{
 	{"an insert is a compare-and-set: token", insertFile, "\"insert_deduplication_token\": token,", "\"insert_deduplication_token\": token + time.Now().String(),",
 		storePkg, "TestInsertIsCompareAndSet|TestWritersRace"},
 	{"an insert is a compare-and-set: where the table stands", insertFile, "case seq == last:", "case true:", storePkg, "TestBurntToken|TestInsertIsCompareAndSet"},
-	{"an insert does not span partitions", sessionFile, "store.PartitionOf(at(&rows[n])) == p", "p == p", ingestPkg, "TestPartitionBoundary"},
+	{"an insert does not span partitions", "analytics/ingest/batch.go", "store.PartitionOf(at(&rows[n])) == p", "p == p", ingestPkg, "TestPartitionBoundary"},
 	{"another ledger is refused", sessionFile, "if last >= have {", "if true {", ingestPkg, "TestOtherLedger"},
 	{"retention stays behind the ingester", "analytics/ingest/janitor.go", "keep := min(young, position+1)", "keep := young", ingestPkg, "TestRetentionOfWhatIsNotWritten"},
 }

@@ -263,20 +263,24 @@ func text(v any) string {
 	return string(b)
 }
 
-// TestFinalFailure: what would fail anywhere is not tried again.
+// TestFinalFailure: what would fail anywhere is not tried again; a refusal
+// that does not say why is doubted once, by another model.
 func TestFinalFailure(t *testing.T) {
-	for name, rep := range map[string]reply{
-		"400":            {status: 400, body: `{"error":{"message":"no","type":"invalid_request_error","code":"bad"}}`},
-		"422":            {status: 422},
-		"content filter": {status: 400, body: `{"error":{"code":"content_filter"}}`},
+	for name, c := range map[string]struct {
+		reply
+		calls int
+	}{
+		"400":            {reply{status: 400, body: `{"error":{"message":"no","type":"invalid_request_error","code":"bad"}}`}, 1},
+		"422":            {reply{status: 422}, 2},
+		"content filter": {reply{status: 400, body: `{"error":{"code":"content_filter"}}`}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, dir string) {
-				p := always(rep)
-				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}, {name: "b", provider: p}}})
+				p := always(c.reply)
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}, {name: "b", provider: p}, {name: "c", provider: p}}})
 				id := r.publish(chat)
 				res := r.result(id)
-				if res.Status != wire.Failed || res.Entry.Error == "" || res.Entry.Attempt == nil || p.count() != 1 {
+				if res.Status != wire.Failed || res.Entry.Error == "" || res.Entry.Attempt == nil || p.count() != c.calls {
 					t.Fatalf("%s/%s, %d calls", res.Status, res.Entry.Error, p.count())
 				}
 				var body struct {
