@@ -3,27 +3,21 @@ package app_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
-	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk"
 )
 
@@ -146,63 +140,6 @@ func (p *provider) last(prompt string) string {
 	return ""
 }
 
-// traced runs a whole Sluice while f uses it, and stops it.
-func traced(t *testing.T, upstream string, f func(*app.App, *sdk.Client)) {
-	t.Helper()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "sluice.yaml")
-	text := fmt.Sprintf(`
-nats: {embedded: {listen: "127.0.0.1:0"}}
-clickhouse: {embedded: {enabled: false}}
-http: {listen: "127.0.0.1:0"}
-data_dir: %s
-workers: {retry_backoff: 10ms}
-pools:
-  - {name: up, adapter: openai, base_url: "%s/v1", api_key: "env:TRACED_KEY", models: {m: {price: {input: 1, output: 2}}}}
-routes:
-  - {model: chat, strategy: round_robin, candidates: [{pool: up, model: m}]}
-`, filepath.Join(dir, "data"), upstream)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	src := config.Sources{Path: path, Adapters: app.Adapters(), Environ: []string{"TRACED_KEY=secret-key"}}
-	for _, s := range router.Strategies() {
-		src.Strategies = append(src.Strategies, s.Name)
-	}
-	cfg, err := config.Load(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	defer stop()
-	ready, ended := make(chan *app.App, 1), make(chan error, 1)
-	go func() { // ends with ctx, and is waited for below
-		ended <- app.Run(ctx, cfg, app.Options{Roles: []app.Role{app.Gateway, app.Router, app.Worker}, Sources: src,
-			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Ready: func(a *app.App) { ready <- a }})
-	}()
-	select {
-	case a := <-ready:
-		nc, err := a.Connect("test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := sdk.Dial(ctx, "", sdk.WithConn(nc), sdk.WithTenant("acme"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(a, client)
-		client.Close()
-		nc.Close()
-		stop()
-		err = <-ended
-		if err != nil {
-			t.Fatal(err)
-		}
-	case err := <-ended:
-		t.Fatalf("it does not start: %v", err)
-	}
-}
-
 const (
 	httpTrace = "0af7651916cd43dd8448eb211c80319c"
 	natsTrace = "1bf7651916cd43dd8448eb211c80319c"
@@ -242,7 +179,7 @@ func TestTraceFromClientToProvider(t *testing.T) {
 	defer up.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", to.URL)
 	t.Setenv("OTEL_SERVICE_NAME", "sluice-under-test")
-	traced(t, up.URL, func(a *app.App, client *sdk.Client) {
+	running(t, up.URL, "", func(a *app.App, client *sdk.Client) {
 		post(t, a, `{"model":"chat","messages":[{"role":"user","content":"http-prompt"}]}`, "00-"+httpTrace+"-"+clientID+"-01")
 		post(t, a, `{"model":"chat","stream":true,"messages":[{"role":"user","content":"stream-prompt"}]}`, "")
 		for prompt, parent := range map[string]string{"nats-prompt": "00-" + natsTrace + "-" + clientID + "-01", "bare-prompt": ""} {
@@ -314,7 +251,7 @@ func TestTracingIsOffByDefault(t *testing.T) {
 	up := httptest.NewServer(p)
 	defer up.Close()
 	parent := "00-" + httpTrace + "-" + clientID + "-01"
-	traced(t, up.URL, func(a *app.App, _ *sdk.Client) {
+	running(t, up.URL, "", func(a *app.App, _ *sdk.Client) {
 		post(t, a, `{"model":"chat","messages":[{"role":"user","content":"stream-prompt"}]}`, parent)
 	})
 	if got := p.last("stream-prompt"); got != parent {

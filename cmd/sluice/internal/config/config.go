@@ -77,7 +77,7 @@ type HTTP struct {
 	Origins     []string      `yaml:"origins,omitempty"`   // of web pages that may use it from a browser; default none
 	MaxBody     int64         `yaml:"max_body"`            // bytes of a request's body; 1 KiB to wire.MaxBody, the default
 	MaxInFlight int           `yaml:"max_in_flight"`       // requests for an answer at a time; 1 to 1,000,000; default 16384
-	Timeout     time.Duration `yaml:"timeout,omitempty"`   // of a job whose client waits and names no deadline; 0: none; up to 24h
+	Timeout     time.Duration `yaml:"timeout"`             // of a job whose client waits and names no deadline; 0: none; up to 24h; default 10m
 }
 
 // TLS names the files of a certificate, which are read again when they change.

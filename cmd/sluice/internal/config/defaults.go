@@ -39,7 +39,7 @@ func base() *Config {
 		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
 			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
 		}},
-		HTTP:     HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384},
+		HTTP:     HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384, Timeout: 10 * time.Minute},
 		DataDir:  "./sluice-data",
 		Webhooks: Webhooks{Timeout: 15 * time.Second, RetryFor: 24 * time.Hour},
 		Records:  Records{Retention: 24 * time.Hour, Captures: 1},

@@ -57,6 +57,9 @@ func TestDefaultsWithoutAnything(t *testing.T) {
 	if len(c.Routes) != 1 || c.Routes[0].Model != "chat" || len(c.Routes[0].Candidates) != 3 {
 		t.Errorf("routes %+v", c.Routes)
 	}
+	if c.HTTP.Timeout != 10*time.Minute {
+		t.Errorf("http.timeout is %v", c.HTTP.Timeout)
+	}
 	if len(c.Warnings) != 0 || c.Path != "" {
 		t.Errorf("warnings %q, path %q", c.Warnings, c.Path)
 	}
