@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -191,6 +192,10 @@ func (g *Gateway) serveAnalytics(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	answer, err := g.cfg.Analytics(ctx, q)
 	if err != nil {
+		var known *wire.Error
+		if !errors.As(err, &known) && r.Context().Err() == nil {
+			g.cfg.Logger.Warn("ClickHouse did not answer a question", "question", q.Name, "err", err)
+		}
 		refuse(w, "", faultOf(err), 0)
 		return
 	}

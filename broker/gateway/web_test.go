@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -261,4 +263,20 @@ func TestLive(t *testing.T) {
 		defer f.gw.live.mu.Unlock()
 		return len(f.gw.live.list) == 0
 	})
+}
+
+// A question that ClickHouse does not answer is told to the operator, with why;
+// the page is told that it was not answered.
+func TestQuestionThatFails(t *testing.T) {
+	var log lockedBuffer
+	f := newBroker(t, t.TempDir(), nil).newFront(func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Analytics = func(context.Context, Question) (any, error) { return nil, errors.New("TYPE_MISMATCH") }
+	})
+	if r := f.get("/admin/v1/analytics/decisions"); r.status != 500 || strings.Contains(r.body, "TYPE_MISMATCH") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if !strings.Contains(log.String(), "question=decisions err=TYPE_MISMATCH") {
+		t.Errorf("the log says %q", log.String())
+	}
 }

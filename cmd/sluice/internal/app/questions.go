@@ -47,6 +47,9 @@ func (a *answers) ask(ctx context.Context, q gateway.Question) (any, error) {
 	case "dearest":
 		list, err := a.store.DearestJobs(ctx, jobs)
 		return dearRows(list), err
+	case "decisions":
+		list, err := a.store.Decisions(ctx, cost)
+		return decidedRows(list), err
 	case "waste":
 		rows, err := a.store.Waste(ctx, cost)
 		out := make([]map[string]any, 0, len(rows))
@@ -74,7 +77,7 @@ func (a *answers) ask(ctx context.Context, q gateway.Question) (any, error) {
 		}
 		return map[string]any{"rows": out}, err
 	}
-	return nil, wire.Errorf(wire.CodeInvalidRequest, "question", "there is no question %.40q: ask cost, jobs, dearest, waste, shares or cache", q.Name)
+	return nil, wire.Errorf(wire.CodeInvalidRequest, "question", "there is no question %.40q: ask cost, jobs, dearest, decisions, waste, shares or cache", q.Name)
 }
 
 func costRows(rows []store.CostRow) any {
@@ -106,6 +109,16 @@ func dearRows(list []store.DearJob) any {
 		j := &list[i]
 		out = append(out, map[string]any{"finished_at": j.FinishedAt, "tenant": j.Tenant, "job_id": j.ID, "route": j.Route, "class": j.Class,
 			"status": j.Status, "attempts": j.Attempts, "spend_nano_usd": j.Cost, "total_ms": j.TotalMS, "labels": j.Labels})
+	}
+	return map[string]any{"rows": out}
+}
+
+func decidedRows(list []store.Decided) any {
+	out := make([]map[string]any, 0, len(list))
+	for i := range list {
+		x := &list[i]
+		out = append(out, map[string]any{"at": x.At, "tenant": x.Tenant, "job_id": x.ID, "attempt": x.Attempt, "status": x.Status, "error_code": x.ErrorCode,
+			"latency_ms": x.LatencyMS, "cost_nano_usd": x.Cost, "decision": x.Decision})
 	}
 	return map[string]any{"rows": out}
 }
