@@ -19,7 +19,9 @@ export type Figures = {
 export type Recent = {
   at: string; tenant: string; job_id: string; route: string; strategy: string; pool: string; model: string; attempt: number;
   candidates: number; excluded: number; status: string; error_code?: string; latency_ms: number; cost_nano_usd?: number;
+  decision?: Decision; // where it is known without asking
 };
+export type Decided = { at: string; tenant: string; job_id: string; attempt: number; status: string; error_code: string; latency_ms: number; cost_nano_usd: number | null; decision: Decision };
 
 export type Used = { limit: number; used: number };
 

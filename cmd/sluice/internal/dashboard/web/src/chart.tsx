@@ -24,10 +24,11 @@ type Props = {
   max?: number;
   range?: [number, number]; // seconds; default: what there is
   legend?: boolean;
+  legendAt?: number; // which values the legend shows without a cursor; default: the last
 };
 
 /** A chart over time. What it shows is also in its legend, as text. */
-export function TimeChart({ title, times, series, format, axis = format, kind = "line", height = 220, max, range, legend = true }: Props) {
+export function TimeChart({ title, times, series, format, axis = format, kind = "line", height = 220, max, range, legend = true, legendAt = times.length - 1 }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const theme = useContext(ThemeContext);
@@ -51,12 +52,12 @@ export function TimeChart({ title, times, series, format, axis = format, kind = 
     const opts: uPlot.Options = {
       width: el.clientWidth || 300,
       height,
-      padding: [8, 6, 0, 0],
+      padding: [8, 28, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true, range: (_u, lo, hi) => rangeRef.current ?? [lo ?? 0, hi ?? 1] }, y: { range: (_u, lo, hi) => [Math.min(0, lo ?? 0), max ?? (hi > 0 ? hi * 1.08 : 1)] } },
       axes: [
-        { stroke: text, font, grid: { show: false }, ticks: { show: false }, space: 76, size: 34, gap: 8, values: tickLabels },
+        { stroke: text, font, grid: { show: false }, ticks: { show: false }, space: 76, size: (_u, v) => (v?.some((x) => x?.includes("\n")) ? 46 : 34), gap: 8, values: tickLabels },
         { stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, size: 62, space: 36, values: (_u, v) => v.map((x) => axisRef.current(x)) },
       ],
       series: [
@@ -65,7 +66,7 @@ export function TimeChart({ title, times, series, format, axis = format, kind = 
           const c = resolve(el, s.color ?? colorOf(i));
           return {
             label: s.label, stroke: c, width: kind === "bars" ? 0 : 1.75, dash: s.dash, spanGaps: false, paths: bars,
-            fill: kind === "line" ? undefined : kind === "bars" ? c : c + "59", points: { show: kind === "line" && times.length < 2 },
+            fill: kind === "line" ? undefined : kind === "bars" ? c : c + "59", points: { show: (u: uPlot) => kind === "line" && u.data[0].length < 2 },
           } satisfies uPlot.Series;
         }),
       ],
@@ -87,7 +88,7 @@ export function TimeChart({ title, times, series, format, axis = format, kind = 
 
   useEffect(() => plot.current?.setData(data), [data]);
 
-  const at = hover ?? times.length - 1;
+  const at = hover ?? legendAt;
   const id = useId();
   return (
     <figure className="chart" aria-labelledby={id}>

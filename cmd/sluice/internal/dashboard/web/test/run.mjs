@@ -108,7 +108,7 @@ async function load() {
   const open = new Set();
   for (let i = 0; loading; i++) {
     // A job fails for good where no other is in trouble: one at each of the two.
-    const p = call(i, i === 5 ? "broken" : i === 6 ? "retired" : i % 4 ? "chat" : "code");
+    const p = call(i, i === 5 ? "broken" : i === 7 ? "retired" : i % 4 ? "chat" : "code");
     open.add(p);
     void p.finally(() => open.delete(p));
     await sleep(60);
@@ -133,6 +133,8 @@ async function look(page, name, width, theme) {
     .filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 140)} ${v.nodes[0].failureSummary ?? ""}`));
   check(found.length === 0, `${name} ${width} ${theme}: axe`, found.join("\n      "));
   check(page.faults.length === 0, `${name} ${width} ${theme}: console`, page.faults.join("\n      "));
+  const outside = await page.evaluate(() => [...document.querySelectorAll("nav a, nav button")].filter((a) => { const r = a.getBoundingClientRect(); return r.left < 0 || r.right > innerWidth; }).length);
+  check(outside === 0, `${name} ${width} ${theme}: links outside of the window`, String(outside));
   const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   check(over <= 0, `${name} ${width} ${theme}: wider than the window`, `by ${over} px`);
   if (shots) {
@@ -141,7 +143,7 @@ async function look(page, name, width, theme) {
   }
 }
 
-const pages = { overview: "", pools: "pools", performance: "performance?range=15m", cost: "cost?range=15m", decisions: "decisions", jobs: "jobs", batches: "batches", budgets: "budgets", dead: "dead" };
+const pages = { overview: "", pools: "pools", performance: "performance?range=15m", cost: "cost?range=15m", decisions: "decisions", past: "decisions?view=past&range=15m", jobs: "jobs", batches: "batches", budgets: "budgets", dead: "dead" };
 
 /** What a page holds after a forced garbage collection. */
 async function weigh(cdp) {
@@ -185,12 +187,21 @@ try {
   check(weights.every((w) => w.live === 1), "one live connection");
   check(!(await first.textContent(".tile strong")).startsWith("0/"), "jobs flow");
 
-  for (const [name, path] of Object.entries(pages)) {
-    for (const [width, theme] of [[1600, "light"], [1600, "dark"], [400, "light"], [400, "dark"]]) {
+  const looks = [[1600, "light"], [1600, "dark"], [400, "light"], [400, "dark"]];
+  const lively = []; // pages that show what came since they were opened
+  for (const name of ["overview", "pools"]) for (const [width, theme] of looks) lively.push([name, width, theme, await open(pages[name], width, theme)]);
+  await sleep(shots ? 40_000 : 3000);
+  for (const [name, width, theme, page] of lively) {
+    await look(page, name, width, theme);
+    await page.close();
+  }
+  for (const [name, path] of Object.entries({ ...pages, batch: `batches/${long}?tenant=acme` })) {
+    if (name === "overview" || name === "pools") continue;
+    for (const [width, theme] of looks) {
       const page = await open(path, width, theme);
       await page.waitForSelector("#main .card, #main .tile");
       await page.waitForFunction(() => !document.querySelector("#main .wait"), null, { timeout: 20_000 });
-      await sleep(name === "overview" || name === "pools" ? 2500 : 600);
+      await sleep(600);
       await look(page, name, width, theme);
       await page.close();
     }
@@ -228,7 +239,6 @@ try {
   await first.goto(base + `/#/batches/${long}?tenant=acme`);
   await first.waitForSelector(".badge:text-is('in progress')");
   await first.waitForFunction(() => /\d lines\/s/.test(document.querySelector("#main")?.textContent ?? ""));
-  await look(first, "batch", 1600, "light");
   await first.click("button:text-is('Cancel batch')");
   await first.click("dialog[open] .primary");
   await first.waitForSelector(".tile .badge:text-is('cancelled')", { timeout: 60_000 });
@@ -251,6 +261,20 @@ try {
   await first.keyboard.press("Escape");
   await first.keyboard.press("/");
   check(await first.evaluate(() => document.activeElement?.type === "search"), "/ goes to the search field");
+
+  // Decisions of the past: filtered, one of them opened.
+  await first.goto(base + "/#/decisions?view=past&range=15m");
+  await first.goto(base + "/#/decisions?view=past&range=15m&status=failed&route=broken");
+  await first.locator("td .linkish").first().waitFor();
+  check((await first.locator("tbody .badge:text-is('failed')").count()) === (await first.locator(".decided > .card tbody tr").count()), "only what failed");
+  await first.locator("td .linkish").first().click();
+  await first.locator("h2:text-is('Why broken?')").waitFor();
+  check((await first.textContent(".stack")).includes("chosen"), "a past decision names the chosen candidate");
+
+  // Budgets: what was left at each time.
+  await first.goto(base + "/#/budgets");
+  await first.locator(".chart canvas").nth(1).waitFor();
+  check(/at the pace of late|would be left|nothing is left/.test(await first.textContent(".grid.halves")), "a budget burns down", await first.textContent(".grid.halves"));
 
   // A job: its time line and its decision.
   await first.goto(base + "/#/jobs?status=succeeded");

@@ -4,6 +4,7 @@ import { rangeOf, seriesOf, TimeChart } from "../chart";
 import { axisDollars, capital, count, dateTime, dollars, millis, money, percent } from "../format";
 import { link, useAsk, useQuery, useSession, useTick, useWindow } from "../hooks";
 import { Answer, Card, Choice, Share, Status, Table, Tile } from "../ui";
+import { usePoolColors } from "./overview";
 import { tint } from "./performance";
 
 type Rows<T> = { rows: T[] };
@@ -16,6 +17,7 @@ export function Cost() {
   const w = useWindow(useTick(30));
   const { query, set } = useQuery();
   const { tenant } = useSession();
+  const color = usePoolColors();
   const where: Record<string, string> = Object.fromEntries(query.getAll("where").map((x) => [x.slice(0, x.indexOf("=")), x.slice(x.indexOf("=") + 1)]));
   const by = query.get("by") ?? (tenant ? "model" : "tenant");
   const [label, setLabel] = useState(by.startsWith("label:") ? by.slice(6) : "");
@@ -59,7 +61,7 @@ export function Cost() {
         {({ rows: [t] }) => t ? (
           <div className="tiles">
             <Tile label="Spend" value={money(t.spend_nano_usd)} note={t.unknown_cost ? `${count(t.unknown_cost)} attempts of unknown cost` : `${count(t.attempts)} attempts`} />
-            <Tile label="Per job" value={job?.jobs ? dollars(job.spend_nano_usd / job.jobs / 1e9) : "–"} note={job?.jobs ? `${count(job.jobs)} jobs, ${(job.attempts / job.jobs - 1).toFixed(2)} retries each` : ""} />
+            <Tile label="Per job" value={job?.jobs ? dollars(job.spend_nano_usd / job.jobs / 1e9) : "–"} note={job?.jobs ? `${count(job.jobs)} jobs, ${Math.max(0, job.attempts / job.jobs - 1).toFixed(2)} retries each` : ""} />
             <Tile label="Per successful answer" value={t.succeeded ? dollars(t.spend_nano_usd / t.succeeded / 1e9) : "–"} note={`${percent(t.attempts ? t.succeeded / t.attempts : -1)} succeed`} />
             <Tile label="Per 1,000 tokens" value={t.tokens_in + t.tokens_out ? dollars((t.spend_nano_usd / (t.tokens_in + t.tokens_out) / 1e9) * 1000) : "–"} note={`${count(t.tokens_in)} in · ${count(t.tokens_out)} out`} />
             <Tile label="Wasted" value={money(t.wasted_nano_usd)} tone={t.spend_nano_usd && t.wasted_nano_usd / t.spend_nano_usd > 0.05 ? "warn" : undefined} note={`${percent(t.spend_nano_usd ? t.wasted_nano_usd / t.spend_nano_usd : 0)} of the spend`} />
@@ -69,7 +71,7 @@ export function Cost() {
       </Answer>
       <Card title={`Spend by ${by.replace("label:", "label ")}`} note={`per ${w.unit}`}>
         <Answer of={time} height={280}>
-          {({ rows }) => { const x = seriesOf(rows, w, (r) => r.spend_nano_usd / 1e9); return x.times.length ? <TimeChart title={`Spend by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={dollars} axis={axisDollars} kind="bars" height={250} /> : <p className="empty">Nothing was spent in this window.</p>; }}
+          {({ rows }) => { const x = seriesOf(rows, w, (r) => r.spend_nano_usd / 1e9); return x.times.length ? <TimeChart title={`Spend by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by, color)} format={dollars} axis={axisDollars} kind="bars" height={250} /> : <p className="empty">Nothing was spent in this window.</p>; }}
         </Answer>
       </Card>
       <Card title={`By ${by.replace("label:", "label ")}`} note="choose a row to look inside">

@@ -16,14 +16,16 @@ export function poolState(p: Pool): ["good" | "warn" | "bad" | "plain", string] 
   return ["good", "healthy"];
 }
 
-/** The color of a pool, wherever it is shown. */
-export function poolColors(names: string[]): (name: string) => string {
-  const sorted = [...new Set(names)].sort();
-  return (n) => colorOf(Math.max(0, sorted.indexOf(n)));
+/** The color of a pool, the same wherever it is shown; pools that are gone share one. */
+export function usePoolColors(): (name: string) => string {
+  const { now } = useLive();
+  const sorted = (now?.pools ?? []).map((p) => p.name).sort();
+  return (n) => (sorted.includes(n) ? colorOf(sorted.indexOf(n)) : "var(--c8)");
 }
 
 export function Overview() {
   const { now, samples } = useLive();
+  const color = usePoolColors();
   if (!now) return <div className="wait tall" role="status" aria-label="Waiting for the live view" />;
   const t = now.live.total;
   const running = now.pools.reduce((s, p) => s + p.running, 0);
@@ -32,7 +34,6 @@ export function Overview() {
   const backlog = now.streams.find((s) => /JOBS$/i.test(s.name))?.messages ?? 0;
   const of = (f: (s: Sample) => number) => samples.map(f);
   const names = now.pools.map((p) => p.name);
-  const color = poolColors(names);
   const times = samples.map((s) => s.t);
   const busy = names.filter((n) => samples.some((s) => rateOf(s, n)));
   const perPool: Series[] = busy.sort().map((n) => ({ label: n, color: color(n), values: samples.map((s) => rateOf(s, n)) }));
@@ -50,7 +51,7 @@ export function Overview() {
       </div>
       <div className="grid two-one">
         <Card title="Requests by pool" note="attempts per second, last five minutes">
-          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={perPool} format={rate} kind="area" height={Math.min(430, Math.max(236, now.pools.length * 66 - 50))} />
+          <TimeChart title="Attempts per second by pool over the last five minutes" times={times} range={[Math.min(times[0]!, times.at(-1)! - 60), times.at(-1)!]} series={perPool} format={rate} kind="area" axis={(v) => String(Number(v.toPrecision(3)))} height={innerWidth > 1100 ? Math.min(430, Math.max(236, now.pools.length * 66 - 50)) : 220} />
           {!perPool.length && <p className="empty over">No attempts yet. Send a job: <code>sluice submit "Hello"</code></p>}
         </Card>
         <Card title="Distribution" note="share of the attempts of the last minute">

@@ -3,7 +3,7 @@ import { rangeOf, seriesOf, TimeChart } from "../chart";
 import { axisMillis, capital, count, millis, percent } from "../format";
 import { useAsk, useQuery, useSession, useTick, useWindow } from "../hooks";
 import { Answer, Card, Choice, Dot, Share, Table, Tile } from "../ui";
-import { poolColors } from "./overview";
+import { usePoolColors } from "./overview";
 
 type Rows<T> = { rows: T[] };
 
@@ -11,6 +11,7 @@ export function Performance() {
   const w = useWindow(useTick(30));
   const { query, set } = useQuery();
   const { tenant } = useSession();
+  const color = usePoolColors();
   const by = query.get("by") ?? "pool";
   const total = useAsk<Rows<CostRow>>(question("cost", w, {}), w.key);
   const all = useAsk<Rows<CostRow>>(question("cost", w, { by: [w.unit], limit: 5000 }), w.key);
@@ -51,17 +52,17 @@ export function Performance() {
         </Card>
         <Card title={`Latency p95 by ${by}`} note={`per ${w.unit}`}>
           <Answer of={split} height={250}>
-            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.latency_ms.p95 || null, { sum: false }); return <TimeChart title={`Latency p95 by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={axisMillis} />; }}
+            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.latency_ms.p95 || null, { sum: false }); return <TimeChart title={`Latency p95 by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by, color)} format={axisMillis} />; }}
           </Answer>
         </Card>
         <Card title={`Success by ${by}`} note={`share of attempts per ${w.unit}`}>
           <Answer of={split} height={250}>
-            {({ rows }) => { const x = seriesOf(rows, w, (r) => (ended(r) ? r.succeeded / ended(r) : null), { sum: false }); return <TimeChart title={`Success rate by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={(v) => percent(v, 0)} max={1} />; }}
+            {({ rows }) => { const x = seriesOf(rows, w, (r) => (ended(r) ? r.succeeded / ended(r) : null), { sum: false }); return <TimeChart title={`Success rate by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by, color)} format={(v) => percent(v, 0)} max={1} />; }}
           </Answer>
         </Card>
         <Card title={`Requests by ${by}`} note={`attempts per ${w.unit}`}>
           <Answer of={split} height={250}>
-            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.attempts); return <TimeChart title={`Attempts by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by)} format={count} kind="bars" />; }}
+            {({ rows }) => { const x = seriesOf(rows, w, (r) => r.attempts); return <TimeChart title={`Attempts by ${by} over time`} times={x.times} range={rangeOf(w)} series={tint(x.series, by, color)} format={count} kind="bars" />; }}
           </Answer>
         </Card>
       </div>
@@ -86,7 +87,6 @@ export function Performance() {
         <Card title="Distribution against the weights" note="what each candidate got of its route, and what the weights of the latest decision ask for">
           <Answer of={shares}>
             {({ rows }) => {
-              const color = poolColors(rows.map((r) => r.pool));
               return (
                 <Table caption="Distribution over pools" rows={rows} rowKey={(r) => r.route + r.pool + r.model} empty="No attempts in this window."
                   columns={[
@@ -109,8 +109,7 @@ export function Performance() {
 }
 
 /** Pools keep their colors from chart to chart. */
-export function tint<T extends { label: string; color?: string }>(series: T[], by: string): T[] {
+export function tint<T extends { label: string; color?: string }>(series: T[], by: string, color: (name: string) => string): T[] {
   if (by !== "pool") return series;
-  const color = poolColors(series.map((s) => s.label));
   return series.map((s) => (s.color ? s : { ...s, color: color(s.label) }));
 }

@@ -4,15 +4,15 @@ import { Spark, TimeChart, type Series } from "../chart";
 import { count, millis, money, percent, rate } from "../format";
 import { useLive, useSession } from "../hooks";
 import { Badge, Card, Confirm, Meter } from "../ui";
-import { poolColors, poolState, rateOf } from "./overview";
+import { poolState, rateOf, usePoolColors } from "./overview";
 
 export function Pools() {
   const { now, samples } = useLive();
   const { role } = useSession();
+  const color = usePoolColors();
   const [ask, setAsk] = useState<Pool | null>(null);
   const [fault, setFault] = useState("");
   if (!now) return <div className="wait tall" role="status" aria-label="Waiting for the live view" />;
-  const color = poolColors(now.pools.map((p) => p.name));
   const times = samples.map((s) => s.t);
   const used: Series[] = now.pools.map((p) => ({ label: p.name, color: color(p.name), values: samples.map((s) => s.pools.get(p.name)?.used ?? null) }));
   const change = (p: Pool, op: "drain" | "resume") =>
