@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicehq/sluice/analytics/store"
 	"github.com/sluicehq/sluice/analytics/store/storetest"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // TestDecisions: the newest attempts of a window with the decisions that led to
@@ -100,6 +101,29 @@ func TestDecisionsOfOneHour(t *testing.T) {
 		must(t, err)
 		if len(got) != 200 || got[0].ID != rows[2999].Job.ID || got[199].ID != rows[2800].Job.ID {
 			t.Errorf("since %s: %d decisions, from %s", since, len(got), got[0].ID)
+		}
+	}
+}
+
+// TestDearestJobsOfOneHour: as TestDecisionsOfOneHour.
+func TestDearestJobsOfOneHour(t *testing.T) {
+	s := storetest.Open(t)
+	rows := costJobs(3000)
+	var dearest wire.NanoUSD
+	for i := range rows {
+		rows[i].FinishedAt = day.Add(time.Duration(i) * time.Second)
+		if c := rows[i].Cost; c != nil {
+			dearest = max(dearest, *c)
+		}
+	}
+	for start := 0; start < len(rows); start += 150 {
+		must(t, s.InsertJobs(t.Context(), rows[start:start+150]))
+		for _, since := range []time.Time{{}, day.Add(-20 * time.Minute)} {
+			got, err := s.DearestJobs(t.Context(), store.JobsQuery{Since: since, Limit: 10})
+			must(t, err)
+			if len(got) != 10 || start == 2850 && got[0].Cost != dearest {
+				t.Errorf("since %s: %+v", since, got)
+			}
 		}
 	}
 }
