@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -62,10 +61,7 @@ func (r *call) run() {
 		r.fail(adapter.Fail(wire.CodeModelNotFound, "the pool no longer offers the model: check the pool's models"))
 		return
 	}
-	r.asked = adapter.Request{
-		Endpoint: r.Meta.Endpoint, Body: r.Body, Model: r.Model, Stream: r.Emit != nil,
-		ID: r.Meta.ID + "-" + strconv.Itoa(r.Attempt), Now: r.start,
-	}
+	r.asked = r.Call.asked(r.start)
 	enc, f := r.e.codec.Encode(r.asked)
 	if f != nil {
 		r.fail(f)
