@@ -18,6 +18,7 @@ type candidate struct {
 	hash         uint64  // of pool and model
 	allowance    [numClasses]int32
 	stopped      Reason // Draining or Down, by configuration
+	bundles      bool
 	endpoints    uint8
 	capabilities Capability
 	// Places in the lists of traits.
@@ -49,6 +50,7 @@ type traits struct {
 	restricted   bool // some have an access list
 	scheduled    bool // some have a schedule
 	priced       bool // the price of some is known
+	bundles      bool // some take bundles
 	maxRate      int64
 }
 
@@ -133,7 +135,7 @@ func (t *Table) candidate(r *Route, spec *CandidateSpec, pool, target int) candi
 		weight: int64(spec.Weight), weightF: float64(spec.Weight), inverse: 1 / float64(max(spec.Weight, 1)),
 		hash:      mix(hashString(spec.Pool) ^ mix(hashString(spec.Model))),
 		maxOutput: spec.MaxOutput, priority: float64(spec.Priority), quality: spec.Quality,
-		endpoints: endpointSet(p.Endpoints), capabilities: spec.Capabilities, allowance: t.allowance[pool],
+		bundles: p.Bundles, endpoints: endpointSet(p.Endpoints), capabilities: spec.Capabilities, allowance: t.allowance[pool],
 		access:   place(&r.traits.access, accessList{p.Tenants, p.TenantTiers}, equalAccess),
 		labels:   place(&r.traits.labels, p.Labels, maps.Equal[map[string]string, map[string]string]),
 		region:   place(&r.traits.regions, p.Region, func(a, b string) bool { return a == b }),
@@ -161,6 +163,7 @@ func (r *Route) addTraits(c *candidate) {
 	tr := &r.traits
 	tr.endpoints &= c.endpoints
 	tr.capabilities &= c.capabilities
+	tr.bundles = tr.bundles || c.bundles
 	tr.bounded = tr.bounded || c.context > 0
 	tr.restricted = tr.restricted || !tr.access[c.access].open()
 	tr.scheduled = tr.scheduled || tr.schedules[c.schedule].windows != nil

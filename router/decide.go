@@ -99,7 +99,9 @@ type scratch struct {
 	preferred  []bool
 	minutes    []int32 // minute of the week, by place in traits.schedules
 	distances  []float64
-	tried      []int32 // indices of pools
+	tried      []int32      // indices of pools
+	bundled    bool         // a provider's batch API may take the job
+	cheapest   wire.NanoUSD // of those, -1: not known
 	idle       Load
 	unmeasured Stats
 }

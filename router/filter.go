@@ -26,6 +26,7 @@ var filters = [...]filter{
 	priceFilter,
 	barredFilter,
 	misfitFilter,
+	placementFilter,
 	scheduleFilter,
 	closedFilter,
 	loadFilter,

@@ -75,6 +75,18 @@ func lacks(p *Pool, labels []Label) bool {
 
 // hard is the first reason of candidate i that is not soft.
 func (o *oracle) hard(i int) Reason {
+	switch r := o.never(i); {
+	case r != Eligible:
+		return r
+	case o.misplaced(i):
+		return Misplaced
+	}
+	return o.passing(i)
+}
+
+// never is the first reason of candidate i that the job cannot wait out,
+// wherever it is placed.
+func (o *oracle) never(i int) Reason {
 	c, m := o.cands[i], o.in.Meta
 	p, _ := o.pool(i)
 	input, output, _ := o.tokens()
@@ -130,7 +142,7 @@ func (o *oracle) hard(i int) Reason {
 	if o.in.Progress != nil && slices.Contains(o.in.Progress.Misfits, o.cands[i].Pool+"/"+o.cands[i].Model) {
 		return Misfit
 	}
-	return o.passing(i)
+	return Eligible
 }
 
 // passing is the first reason of candidate i that may pass.

@@ -35,6 +35,9 @@ type Pool struct {
 	// Capabilities of all its models; a candidate's own replace them.
 	// 0: not known, all.
 	Capabilities Capability `json:"capabilities,omitzero"`
+	// Bundles says that the pool takes jobs by its provider's own batch API:
+	// only those that are placed there.
+	Bundles bool `json:"bundles,omitzero"`
 	// Tenants that may use the pool, and the tiers of tenants that may; a
 	// tenant must be in both lists that are not empty.
 	Tenants     []string `json:"tenants,omitzero"`

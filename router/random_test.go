@@ -110,6 +110,7 @@ func randomPool(rng *rand.Rand, i int) Pool {
 	if chance(rng, 20) {
 		p.Capabilities = Capability(1 + rng.IntN(7))
 	}
+	p.Bundles = chance(rng, 15)
 	if chance(rng, 10) {
 		p.Tenants = oneOf(rng, []string{"acme"}, []string{"globex"}, []string{"globex", "acme"})
 	}
@@ -198,6 +199,10 @@ func randomInput(rng *rand.Rand, n int) Input {
 		},
 		Now: int64(1e18) + rng.Int64N(int64(7*24*time.Hour)), Sequence: oneOf(rng, 0, 2, 49, rng.Uint64()), Random: rng.Uint64(),
 		Aged: rng.IntN(4) == 0, Tier: oneOf(rng, "", "silver", "gold"), Needs: oneOf(rng, 0, 0, 0, Tools, Vision|Tools),
+	}
+	if in.Meta.Placement = oneOf(rng, "", wire.Auto, wire.AtProvider); chance(rng, 50) {
+		in.Meta.SubmittedAt = in.Now - rng.Int64N(int64(2*time.Hour))
+		in.Meta.Deadline = in.Now + rng.Int64N(int64(2*time.Hour))
 	}
 	if chance(rng, 20) {
 		in.Meta.MaxCost = new(wire.NanoUSD)

@@ -3,7 +3,7 @@ package router
 // Reason says why a candidate was excluded. The zero value means it was not.
 type Reason uint8
 
-// The reasons, in the order in which they are tested (I5): up to Misfit
+// The reasons, in the order in which they are tested (I5): up to Misplaced
 // waiting does not help, from OffSchedule on it may. Reasons tells what they
 // mean.
 const (
@@ -19,6 +19,7 @@ const (
 	OverMaxCost
 	BeyondBudget
 	Misfit
+	Misplaced
 	OffSchedule
 	OverBudget
 	Draining
@@ -54,6 +55,7 @@ var reasonDocs = [numReasons]struct{ name, meaning string }{
 	OverMaxCost:  {"over_max_cost", "with earlier attempts the job could cost more than its Sluice-Max-Cost"},
 	BeyondBudget: {"beyond_budget", "the job could cost more than the whole limit of a budget"},
 	Misfit:       {"refused", "it refused this request, which does not fit it"},
+	Misplaced:    {"placement", "the job's Sluice-Placement, or its deadline, is against it, or a provider's batch API is cheaper and there is time"},
 	OffSchedule:  {"off_schedule", "outside the candidate's hours"},
 	OverBudget:   {"over_budget", "a budget has no room for what the job could cost"},
 	Draining:     {"draining", "the pool takes no new jobs"},

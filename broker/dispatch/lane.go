@@ -9,15 +9,22 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// queue is the jobs of one class, route and tenant, oldest first.
+// queue is the jobs of one class, route, tenant and placement, oldest first.
 type queue struct {
+	key     queueKey
 	route   string
-	tenant  string
 	items   []*item
 	blocked bool  // no room at the last try
 	full    bool  // and a depth is among the reasons: a look may help at any moment
 	until   int64 // when the clock alone makes room, 0: not known
 	since   int64 // since when it is far off, 0: it is not
+}
+
+// queueKey names a queue: jobs that wait for a provider's batch API do not stand
+// before those that do not.
+type queueKey struct {
+	route, tenant string
+	placed        wire.Placement
 }
 
 // line is a tenant's queues in a lane, which take turns.
@@ -32,7 +39,7 @@ type line struct {
 type lane struct {
 	class  wire.Class
 	queues []*queue // all, in no order
-	byName map[[2]string]*queue
+	byName map[queueKey]*queue
 	lines  []*line
 	byPays map[string]*line
 	turn   int
@@ -41,16 +48,16 @@ type lane struct {
 }
 
 func newLane(c wire.Class) *lane {
-	return &lane{class: c, byName: map[[2]string]*queue{}, byPays: map[string]*line{}}
+	return &lane{class: c, byName: map[queueKey]*queue{}, byPays: map[string]*line{}}
 }
 
 // add puts a job behind the others of its route and tenant.
 func (lane *lane) add(it *item) *queue {
 	m := &it.asg.Meta
-	key := [2]string{it.course.Route, m.Tenant}
+	key := queueKey{it.course.Route, m.Tenant, m.Placed()}
 	q := lane.byName[key]
 	if q == nil {
-		q = &queue{route: it.course.Route, tenant: m.Tenant}
+		q = &queue{key: key, route: it.course.Route}
 		lane.byName[key] = q
 		lane.queues = append(lane.queues, q)
 		ln := lane.byPays[m.Tenant]
@@ -72,7 +79,7 @@ func (lane *lane) add(it *item) *queue {
 func (lane *lane) sweep() {
 	lane.queues = keep(lane.queues, func(_ int, q *queue) bool {
 		if len(q.items) == 0 {
-			delete(lane.byName, [2]string{q.route, q.tenant})
+			delete(lane.byName, q.key)
 		}
 		return len(q.items) > 0
 	})

@@ -28,14 +28,14 @@ func TestLanes(t *testing.T) {
 	hold("z", "r", wire.Batch)
 	hold("ww", "r", wire.Interactive)
 	lane := l.classes[wire.Batch]
-	r := lane.byName[[2]string{"r", "a"}]
+	r := lane.byName[queueKey{"r", "a", wire.Realtime}]
 	if len(lane.queues) != 2 || len(lane.lines) != 1 || len(r.items) != 2 || r.items[0].asg.Meta.ID != "xxx" || l.held != 4 || l.soonest != 1 {
 		t.Errorf("%d queues, %d lines, %d held, first deadline %d", len(lane.queues), len(lane.lines), l.held, l.soonest)
 	}
 	if !lane.has("r") || !lane.has("q") || lane.has("s") {
 		t.Error("the lane does not know its routes")
 	}
-	l.pop(lane.byName[[2]string{"q", "a"}])
+	l.pop(lane.byName[queueKey{"q", "a", wire.Realtime}])
 	lane.sweep()
 	if len(lane.queues) != 1 || lane.has("q") || len(lane.lines[0].queues) != 1 || l.held != 3 {
 		t.Errorf("after a sweep: %d queues, %d held", len(lane.queues), l.held)

@@ -101,7 +101,7 @@ func (d *Dispatcher) recallPool(ctx context.Context, work jetstream.Stream, r re
 	}
 	st.stalled = now.Sub(st.since) >= recallAfter
 	d.cfg.Observer.Stall(p.Name, st.stalled)
-	if info.NumPending == 0 || r.s.Rank != 0 {
+	if info.NumPending == 0 || r.s.Rank != 0 || p.Bundles && !trouble { // who goes by a batch API has time
 		return st, true
 	}
 	moved := 0

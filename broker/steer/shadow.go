@@ -34,7 +34,7 @@ func (p *Plan) Mirror(m *wire.Meta, pr *wire.Progress, c *Course, now time.Time)
 	}
 	copied := *m
 	copied.Shadow, copied.ID = s.Name, m.ID[:min(len(m.ID), 64-len(shadowSuffix))]+shadowSuffix
-	copied.Class, copied.AskedClass = wire.Batch, ""
+	copied.Class, copied.AskedClass, copied.Placement = wire.Batch, "", ""
 	copied.SubmittedAt, copied.NotBefore, copied.Deadline = now.UnixNano(), 0, now.Add(shadowLife).UnixNano()
 	copied.Webhook, copied.Batch, copied.MaxCost = "", "", nil
 	return &copied

@@ -99,6 +99,8 @@ func (s *scanner) meta(m *Meta) error {
 			return str(s, &m.Webhook)
 		case "b":
 			return str(s, &m.Batch)
+		case "pl":
+			return str(s, &m.Placement)
 		case "tp":
 			return str(s, &m.Trace)
 		case "l":

@@ -105,6 +105,7 @@ func (o *objectWriter) meta(m *Meta) {
 	}
 	o.optText("wh", m.Webhook)
 	o.optText("b", m.Batch)
+	o.optText("pl", string(m.Placement))
 	o.optText("tp", m.Trace)
 	if len(m.Labels) > 0 {
 		o.key("l").labels(m.Labels)

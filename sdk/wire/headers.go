@@ -13,6 +13,7 @@ const (
 	HeaderMaxCost   = "Sluice-Max-Cost"
 	HeaderWebhook   = "Sluice-Webhook"
 	HeaderBatch     = "Sluice-Batch"
+	HeaderPlacement = "Sluice-Placement"
 	HeaderLabel     = "Sluice-Label-" // prefix of free labels
 	HeaderTrace     = "traceparent"
 

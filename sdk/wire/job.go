@@ -42,6 +42,7 @@ type Meta struct {
 	MaxCost     *NanoUSD          `json:"mc,omitempty"`
 	Webhook     string            `json:"wh,omitempty"`
 	Batch       string            `json:"b,omitempty"`
+	Placement   Placement         `json:"pl,omitempty"` // empty: Realtime
 	Trace       string            `json:"tp,omitempty"`
 	Labels      map[string]string `json:"l,omitempty"`
 	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
@@ -154,6 +155,15 @@ func (j *Job) parseHeaders(h map[string][]string, at time.Time) *Error {
 	j.Webhook = r.url(HeaderWebhook)
 	if j.Batch = r.text(HeaderBatch, 64); j.Batch != "" && !ValidName(j.Batch) {
 		r.fail(HeaderBatch, "must match [A-Za-z0-9_-]{1,64}")
+	}
+	switch p := Placement(r.text(HeaderPlacement, 16)); p {
+	case "", Realtime:
+	case AtProvider, Auto:
+		if j.Placement = p; j.Class != Batch {
+			r.fail(HeaderPlacement, "counts for the class batch only")
+		}
+	default:
+		r.fail(HeaderPlacement, "must be realtime, provider or auto")
 	}
 	if v := h[HeaderTrace]; len(v) == 1 && validTrace(v[0]) {
 		j.Trace = v[0] // an invalid one is ignored: W3C Trace Context, section 3.2

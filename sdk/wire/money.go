@@ -90,6 +90,15 @@ type Price struct {
 	Reasoning  Rate   `json:"r,omitempty"` // reasoning output
 }
 
+// Less is the price with so many percent off, each rate rounded up.
+func (p Price) Less(percent int) Price {
+	for _, r := range [...]*Rate{&p.Input, &p.CacheRead, &p.CacheWrite, &p.Output, &p.Reasoning} {
+		left := Rate(100 - percent)
+		*r = *r/100*left + (*r%100*left+99)/100
+	}
+	return p
+}
+
 // Cost is Σ tokens × rate over the five buckets, in pico-dollars, rounded up
 // once to whole nano-dollars. Negative token counts count as zero. An amount
 // beyond int64 is capped at its maximum.

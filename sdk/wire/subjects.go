@@ -138,6 +138,9 @@ func (s Subjects) Captures(run, period string) string { return s.join("captures"
 // Files holds the parts of a stored file, or the results of a batch, in order.
 func (s Subjects) Files(tenant, id string) string { return s.join("files", tenant, id) }
 
+// Bundles holds the lines of a bundle, one a job; with "*" it is a filter.
+func (s Subjects) Bundles(id, tenant, job string) string { return s.join("bundles", id, tenant, job) }
+
 // Stream is the name of one of the JetStream streams or KV buckets, for
 // example SLUICE_JOBS.
 func (s Subjects) Stream(kind string) string {
@@ -154,6 +157,7 @@ const (
 	StreamChunks     = "CHUNKS"
 	StreamCaptures   = "CAPTURES"
 	StreamFiles      = "FILES"
+	StreamBundles    = "BUNDLES"    // lines of bundles
 	StreamWebhooks   = "WEBHOOKS"   // deliveries that wait
 	StreamWebhookLog = "WEBHOOKLOG" // their tries
 	StreamHolds      = "HOLDS"      // what is set aside of budgets
@@ -166,6 +170,7 @@ const (
 	BucketLeases     = "LEASES"     // who does what only one may do
 	BucketAlerts     = "ALERTS"     // alerts that are raised, or were a while ago
 	BucketBatches    = "BATCHES"    // what is known of files and batches
+	BucketBundles    = "BUNDLES"    // what is known of bundles
 	BucketRollouts   = "ROLLOUTS"   // how far each rollout is
 )
 
