@@ -87,6 +87,9 @@ func (m *Manifest) header(line int64) map[string][]string {
 	h[wire.HeaderJobID] = []string{m.job(line)}
 	h[wire.HeaderEndpoint] = []string{string(m.Endpoint)}
 	h[wire.HeaderBatch] = []string{m.ID}
+	if m.Placement != "" {
+		h[wire.HeaderPlacement] = []string{string(m.Placement)}
+	}
 	h[wire.HeaderDeadline] = []string{time.Unix(m.ExpiresAt, 0).UTC().Format(time.RFC3339)}
 	return h
 }

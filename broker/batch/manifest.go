@@ -85,7 +85,7 @@ type Spec struct {
 	Endpoint  wire.Endpoint     `json:"endpoint"`
 	Input     string            `json:"input"` // file ID
 	Window    string            `json:"window"`
-	Placement string            `json:"placement,omitempty"`
+	Placement wire.Placement    `json:"placement,omitempty"` // empty: wire.Realtime
 	Metadata  map[string]string `json:"metadata,omitempty"`
 	// Headers are the contract's headers of every line's job.
 	Headers map[string]string `json:"headers,omitempty"`

@@ -374,7 +374,7 @@ func (r *run) closeOut(ctx context.Context) error {
 			var c *ledger.Conflict
 			if errors.As(err, &c) {
 				if r.why == wire.Cancelled && c.Last != nil && !c.Last.Status.Terminal() {
-					r.askCancel(ctx, meta.ID)
+					return r.askCancel(ctx, c.Last)
 				}
 				return nil
 			}
@@ -384,10 +384,19 @@ func (r *run) closeOut(ctx context.Context) error {
 	return g.Wait()
 }
 
-// askCancel asks the broker to cancel a job that has begun. If there is no
-// answer, it is asked again at the next turn.
-func (r *run) askCancel(ctx context.Context, job string) {
+// askCancel has a job cancelled that has begun. One that waits is the broker's
+// to end; if there is no answer, it is asked again at the next turn.
+func (r *run) askCancel(ctx context.Context, last *ledger.Stored) error {
+	nc, job := r.s.cfg.JS.Conn(), last.Entry.Meta.ID
+	if last.Status == wire.Running { // its worker says how it ended, perhaps much later
+		var c *ledger.Conflict
+		if err := r.s.cfg.Ledger.AskCancel(ctx, last); !errors.As(err, &c) {
+			return err
+		}
+		return nil // it goes on, and is looked at again
+	}
 	ctx, cancel := context.WithTimeout(ctx, closeOutEvery)
 	defer cancel()
-	_, _ = r.s.cfg.JS.Conn().RequestWithContext(ctx, r.s.cfg.Subjects.Cancel(r.m.Tenant, job), nil)
+	_, _ = nc.RequestWithContext(ctx, r.s.cfg.Subjects.Cancel(r.m.Tenant, job), nil)
+	return nil
 }

@@ -286,14 +286,7 @@ func (s *Service) tryCancel(ctx context.Context, tenant, job string, last *ledge
 		}
 		return done, err
 	}
-	if last.Reason != wire.ReasonCancel {
-		rec := last.Record
-		rec.Reason = wire.ReasonCancel
-		if _, err := s.cfg.Ledger.Append(ctx, &rec, last.Seq); err != nil {
-			return false, err
-		}
-	}
-	return true, s.abort(ctx, tenant, job)
+	return true, s.abort(ctx, tenant, job, last)
 }
 
 func (s *Service) endCancelled(ctx context.Context, e *wire.Entry, expect uint64) (bool, error) {
@@ -308,14 +301,14 @@ func (s *Service) endCancelled(ctx context.Context, e *wire.Entry, expect uint64
 const abortWait = 2 * time.Second
 
 // abort calls the worker that runs the job and waits for the end.
-func (s *Service) abort(ctx context.Context, tenant, job string) error {
+func (s *Service) abort(ctx context.Context, tenant, job string, last *ledger.Stored) error {
 	nc := s.cfg.JS.Conn()
 	sub, err := nc.SubscribeSync(s.cfg.Subjects.Records(tenant, job))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := nc.Publish(s.cfg.Subjects.Abort(tenant, job), nil); err != nil {
+	if err := s.cfg.Ledger.AskCancel(ctx, last); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, abortWait)

@@ -22,7 +22,7 @@ type batchView struct {
 	Status    batch.Status           `json:"status"`
 	At        map[batch.Status]int64 `json:"at"` // when each state was reached, in Unix seconds
 	ExpiresAt int64                  `json:"expires_at"`
-	Placement string                 `json:"placement"`
+	Placement wire.Placement         `json:"placement"`
 	Metadata  map[string]string      `json:"metadata,omitempty"`
 
 	Lines     int64               `json:"lines"` // 0 until the input is validated

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -16,10 +17,6 @@ import (
 // StatusOf is the HTTP status for an error code; provider is the provider's
 // own status, 0 if there was none.
 func StatusOf(code wire.Code, provider int) int { return refusalOf(code, provider).status }
-
-// headerPlacement says where a batch runs; the metadata's key placement does
-// too.
-const headerPlacement = "Sluice-Placement"
 
 // Bounds of metadata, OpenAI's.
 const (
@@ -106,16 +103,15 @@ func (g *Gateway) submitBatch(r *http.Request, spec batch.Spec) (*batch.Manifest
 	if spec.Headers, deadline, f = batchHeaders(spec.Tenant, r.Header); f != nil {
 		return nil, f
 	}
-	spec.Placement = r.Header.Get(headerPlacement)
-	if spec.Placement == "" {
-		spec.Placement = spec.Metadata["placement"]
-	}
+	spec.Placement = wire.Placement(cmp.Or(r.Header.Get(wire.HeaderPlacement), spec.Metadata["placement"]))
 	switch spec.Placement {
-	case "", "realtime", "auto":
-	case "provider":
-		return nil, wire.Errorf(wire.CodeInvalidRequest, headerPlacement, "no pool here offers its provider's own batch API: use realtime or auto")
+	case "", wire.Realtime, wire.Auto:
+	case wire.AtProvider:
+		if g.cfg.Bundles == nil || !g.cfg.Bundles() {
+			return nil, wire.Errorf(wire.CodeInvalidRequest, wire.HeaderPlacement, "no pool here offers its provider's own batch API: use realtime or auto")
+		}
 	default:
-		return nil, wire.Errorf(wire.CodeInvalidRequest, headerPlacement, "the placement must be realtime, provider or auto")
+		return nil, wire.Errorf(wire.CodeInvalidRequest, wire.HeaderPlacement, "the placement must be realtime, provider or auto")
 	}
 	m, err := g.store.Submit(r.Context(), spec, r.Header.Get(headerIdempotency), deadline)
 	if err != nil {
@@ -257,7 +253,7 @@ type batchExtra struct {
 	Cancelled int64               `json:"cancelled"`             // of request_counts.failed
 	Expired   int64               `json:"expired"`               // of request_counts.failed
 	Codes     map[wire.Code]int64 `json:"errors,omitempty"`      // failed lines by error code
-	Placement string              `json:"placement"`
+	Placement wire.Placement      `json:"placement"`
 }
 
 func newBatchObject(m *batch.Manifest) batchObject {
@@ -273,7 +269,7 @@ func newBatchObject(m *batch.Manifest) batchObject {
 		Usage:    batchUsage{Input: input, InputDetails: cachedTotal{u.CacheRead}, Output: output, Details: reasoned{u.Reasoning}, Total: input + output},
 		Metadata: m.Metadata,
 		Sluice: batchExtra{Cost: t.Spent, Unknown: t.Unknown, Cancelled: t.Cancelled, Expired: t.Expired, Codes: maps.Clone(t.Codes),
-			Placement: "realtime"},
+			Placement: cmp.Or(m.Placement, wire.Realtime)},
 	}
 	if len(m.Faults) > 0 {
 		o.Errors = &batchErrors{Object: "list"}

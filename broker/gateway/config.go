@@ -63,6 +63,10 @@ type Config struct {
 	// Models are the routes that /v1/models lists. Defaults to none.
 	Models func() []string
 
+	// Bundles reports whether some pool takes jobs by its provider's own batch
+	// API. Defaults to: none does.
+	Bundles func() bool
+
 	// Ready says why the process cannot take jobs now. Defaults to: it can,
 	// while Conn is connected.
 	Ready func() error

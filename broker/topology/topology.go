@@ -74,6 +74,7 @@ func streams(c Config) []jetstream.StreamConfig {
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
 			MaxAge: captures, MaxBytes: cmp.Or(c.CapturesMax, capturesMax), Duplicates: duplicates},
+		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
 }
@@ -122,6 +123,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		{Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Description: "processes that are alive"},
 		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
 		{Bucket: c.Subjects.Stream(wire.BucketBatches), Description: "files and batches", LimitMarkerTTL: time.Minute},
+		{Bucket: c.Subjects.Stream(wire.BucketBundles), Description: "bundles at providers' batch APIs", LimitMarkerTTL: time.Minute},
 		{Bucket: c.Subjects.Stream(wire.BucketRoster), Description: "pools that were added while running"},
 		{Bucket: c.Subjects.Stream(wire.BucketRollouts), Description: "how far each rollout is"},
 		{Bucket: c.Subjects.Stream(wire.BucketProbes), Description: "how the last probe of each pool ended"},

@@ -161,7 +161,7 @@ func budgetCrashAt(t *testing.T, dir string, s budgetStory, at int) bool {
 	time.Sleep(70 * time.Second) // copies in the queues go, and what they held
 	calls := 0
 	for _, p := range s.pools {
-		calls += p.provider.count()
+		calls += p.provider.(*script).count()
 	}
 	if want := s.before + s.jobs + 1; calls != want {
 		t.Errorf("%d calls for %d jobs", calls, want)

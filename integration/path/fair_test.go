@@ -247,7 +247,7 @@ func TestRoutersLookBeforeTheyPlace(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			most, least := 0, 99
 			for _, p := range r.setup.pools {
-				c := p.provider.count()
+				c := p.provider.(*script).count()
 				most, least = max(most, c), min(least, c)
 			}
 			if most-least > 1 {

@@ -3,8 +3,10 @@
 package path
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime"
 	"slices"
@@ -44,15 +46,18 @@ type pool struct {
 	weight      int // default 1
 	unpriced    bool
 	price       *wire.Price // default testPrice
-	provider    *script
-	routes      []string // further routes that have it as their candidate
-	only        bool     // it is no candidate of chat
+	provider    http.RoundTripper
+	adapter     string        // default openai
+	bundle      *run.Bundling // it takes jobs by its provider's batch API
+	routes      []string      // further routes that have it as their candidate
+	only        bool          // it is no candidate of chat
 	labels      map[string]string
 }
 
 // setup describes a rig. Its zero value has everything a job needs but pools.
 type setup struct {
-	store    int64 // bytes of all streams; 0: no bound
+	sync     time.Duration // of the file store, in fake time; default 1 s
+	store    int64         // bytes of all streams; 0: no bound
 	dir      string
 	strategy string // default least_connections
 	pools    []pool
@@ -124,7 +129,7 @@ func start(t *testing.T, s setup) *rig {
 	r := &rig{t: t, setup: s, heard: make(chan struct{}),
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))}
 	var err error
-	if r.srv, err = natsd.Start(natsd.Config{DataDir: s.dir, Sync: time.Second, Tenants: s.tenants, MaxStore: s.store}); err != nil {
+	if r.srv, err = natsd.Start(natsd.Config{DataDir: s.dir, Sync: cmp.Or(s.sync, time.Second), Tenants: s.tenants, MaxStore: s.store}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.stop)
@@ -176,7 +181,7 @@ func newTable(t *testing.T, s setup) *router.Table {
 		if p.concurrency == 0 {
 			p.concurrency = 4
 		}
-		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency, Labels: p.labels})
+		pools = append(pools, router.Pool{Name: p.name, Provider: "test", Region: "eu", Concurrency: p.concurrency, Labels: p.labels, Bundles: p.bundle != nil})
 		c := router.CandidateSpec{Pool: p.name, Model: "m-" + p.name, Weight: max(p.weight, 1), Price: testPrice, Priority: i}
 		if p.price != nil {
 			c.Price = p.price
@@ -273,11 +278,11 @@ func (r *rig) worker(name string) *proc {
 	js := p.jetstream(r.t)
 	var served []run.Pool
 	for _, x := range r.setup.pools {
-		e, err := engine.New(engine.Config{Pool: x.name, Adapter: "openai", Transport: x.provider})
+		e, err := engine.New(engine.Config{Pool: x.name, Adapter: cmp.Or(x.adapter, "openai"), Transport: x.provider})
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		served = append(served, run.Pool{Name: x.name, Concurrency: x.concurrency, Endpoint: e})
+		served = append(served, run.Pool{Name: x.name, Concurrency: x.concurrency, Endpoint: e, Bundle: x.bundle})
 	}
 	w := run.New(run.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name),
 		Instance: name, Pools: served, AckWait: r.setup.ackWait, MaxAttempts: r.setup.attempts})

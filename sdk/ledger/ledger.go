@@ -283,6 +283,20 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// AskCancel asks whoever runs a job to stop it: last is its claim. The record
+// says so, for a worker that does not hear it. A *Conflict says that the job has
+// gone on.
+func (l *Ledger) AskCancel(ctx context.Context, last *Stored) error {
+	if last.Reason != wire.ReasonCancel {
+		rec := last.Record
+		rec.Reason = wire.ReasonCancel
+		if _, err := l.Append(ctx, &rec, last.Seq); err != nil {
+			return err
+		}
+	}
+	return l.js.Conn().Publish(l.subjects.Abort(last.Entry.Meta.Tenant, last.Entry.Meta.ID), nil)
+}
+
 // Wipe removes the job's pending schedule, if it has one. It is only
 // housekeeping: a schedule that fires late finds the job finished.
 func (l *Ledger) Wipe(ctx context.Context, tenant, job string) error {

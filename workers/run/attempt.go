@@ -1,9 +1,11 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,11 +34,15 @@ type attempt struct {
 	workSeq uint64
 	call    *call
 	span    tracing.Span
+	owner   string // who claims it; empty: this worker
 }
 
 // handle makes one attempt and acts on its verdict (I5).
 func (r *Runner) handle(hard context.Context, p Pool, m jetstream.Msg) {
-	v := r.deliver(hard, p, m)
+	r.acknowledge(m, r.deliver(hard, p, m))
+}
+
+func (r *Runner) acknowledge(m jetstream.Msg, v verdict) {
 	var err error
 	switch v {
 	case done:
@@ -46,7 +52,7 @@ func (r *Runner) handle(hard context.Context, p Pool, m jetstream.Msg) {
 	case abandon:
 	}
 	if err != nil {
-		r.cfg.Logger.Debug("work message not acknowledged; it will come again", "pool", p.Name, "err", err)
+		r.cfg.Logger.Debug("work message not acknowledged; it will come again", "subject", m.Subject(), "err", err)
 	}
 }
 
@@ -121,7 +127,7 @@ func (a *attempt) expire(hard context.Context) verdict {
 // verdict says what becomes of the message.
 func (a *attempt) claim(hard context.Context) (seq uint64, v verdict, ok bool) {
 	return a.enterLedger(hard, &wire.Record{Status: wire.Running, Entry: wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress,
-		Attempt: a.asg.Attempt, Owner: a.cfg.Instance, WorkSeq: a.workSeq}})
+		Attempt: a.asg.Attempt, Owner: cmp.Or(a.owner, a.cfg.Instance), WorkSeq: a.workSeq}})
 }
 
 // claimTries bounds how often a claim follows a moving subject.
@@ -164,6 +170,16 @@ func (a *attempt) refused(hard context.Context, last *ledger.Stored, r ledger.Ru
 		a.leave(a.key, a.call)
 		err = a.cfg.Ledger.Requeue(hard, &asg, a.body, last.Until, time.Now())
 	case ledger.Held:
+		if strings.HasPrefix(r.Owner, ownerPrefix) {
+			if v, err := a.holds(hard, r.Owner, &a.asg.Meta, a.workSeq); err != nil || v != abandon {
+				if err != nil {
+					a.warn("work message kept", err)
+					return later
+				}
+				return v
+			}
+			return a.voided(hard, last)
+		}
 		if r.Owner != a.cfg.Instance { // our own earlier delivery has ended: see enter
 			alive, err := ledger.Alive(hard, a.cfg.JS, a.cfg.Subjects, r.Owner)
 			if err != nil || alive {
@@ -302,6 +318,9 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 		return n
 	}
 	retries.Blame(&rec.Entry.Progress, at)
+	if a.pool.Bundle != nil && at.NotTaken() {
+		rec.Entry.Progress.Tried = e.Progress.Tried // it may wait for room there
+	}
 	until := now.Add(retries.Wait(&rec.Entry.Progress, at, after, rand.N[time.Duration]))
 	if d := entry.Meta.Deadline; d != 0 && until.UnixNano() >= d {
 		return end(wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,

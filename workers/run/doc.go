@@ -11,6 +11,16 @@
 // worker processes; a worker holds no slot while a job waits for its retry,
 // because the job then waits in a schedule.
 //
+// A pool with [Bundling] goes by its provider's own batch API instead: jobs are
+// gathered into bundles, which are sent, looked after and ended.
+//
+//	work messages → lines stored → claims in the bundle's name → acknowledge
+//	bundle: closed → uploaded → begun → … ended → each line's end → forgotten
+//
+// The bundle, and not a process, has the claims: whoever owns it carries it on,
+// and a worker that finds one whose owner is gone takes it over. All of its
+// state is one key, changed by compare-and-set.
+//
 // # Invariants
 //
 //	I1  A provider is called only by the holder of a claim.
@@ -20,5 +30,9 @@
 //	    touches nothing more: not the record, not the work message.
 //	I4  A work message is acknowledged only after what follows from it is
 //	    durable.
-//	I5  One loop decides about acknowledgements: handle.
+//	I5  One loop decides about acknowledgements: handle, or gather.
+//	I6  That a provider may run a bundle is stored before it is asked to, so
+//	    that the next owner looks for it there rather than send it again.
+//	I7  A job is in a bundle if its line is not behind the bundle's last. A
+//	    claim by a bundle that the job is not in is void, and costs nothing.
 package run

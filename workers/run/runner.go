@@ -41,6 +41,8 @@ type Pool struct {
 	Name        string
 	Concurrency int // over all workers
 	Endpoint    *engine.Endpoint
+	// Bundle has jobs go by the provider's own batch API; nil: a call each.
+	Bundle *Bundling
 }
 
 func (c Config) withDefaults() Config {
@@ -71,10 +73,13 @@ type Runner struct {
 	// calls off. Set by Run.
 	final context.Context
 
-	mu      sync.Mutex
-	running map[string]*call // by tenant.job
-	retired chan struct{}    // closed by Retire
-	once    sync.Once
+	stored stored
+
+	mu       sync.Mutex
+	running  map[string]*call // by tenant.job
+	bundlers []*bundler
+	retired  chan struct{} // closed by Retire
+	once     sync.Once
 }
 
 // call is an attempt under way.
@@ -125,6 +130,10 @@ func (r *Runner) Run(ctx context.Context) error {
 		return nil
 	})
 	for _, p := range r.cfg.Pools {
+		if p.Bundle != nil {
+			g.Go(func() error { return r.bundle(gctx, take, hard, cut, p) })
+			continue
+		}
 		g.Go(func() error { return r.serve(gctx, take, hard, cut, p) })
 	}
 	g.Go(func() error { r.pulse(take, hard); return nil })
@@ -251,10 +260,14 @@ func (r *Runner) onAbort(m *nats.Msg) {
 		return
 	}
 	r.mu.Lock()
-	c := r.running[tenant+"."+job]
+	c, bundlers := r.running[tenant+"."+job], r.bundlers
 	r.mu.Unlock()
 	if c != nil {
 		c.cancel(errAborted)
+		return
+	}
+	for _, b := range bundlers {
+		b.aborted()
 	}
 }
 

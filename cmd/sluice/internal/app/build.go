@@ -16,8 +16,18 @@ import (
 )
 
 // priceOf is what a pool's model costs: the configured price, else the price
-// table's, else unknown.
+// table's, else unknown; less what the provider's batch API takes off.
 func priceOf(p *config.Pool, m *config.Model) *wire.Price {
+	pr := listPrice(p, m)
+	if pr == nil || p.Batch == nil {
+		return pr
+	}
+	off := pr.Less(p.Batch.Discount)
+	return &off
+}
+
+// listPrice is what a call costs.
+func listPrice(p *config.Pool, m *config.Model) *wire.Price {
 	if m.Price != nil {
 		return m.Price
 	}
@@ -51,7 +61,8 @@ func buildTable(cfg *config.Config) (*router.Table, error) {
 		p := &cfg.Pools[i]
 		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: p.Labels,
 			Weight: p.Weight, Concurrency: p.Concurrency, Capabilities: capabilities(p.Capabilities),
-			Tenants: p.Tenants, TenantTiers: p.TenantTiers, Endpoints: adapter.Endpoints(p.Adapter), Draining: p.Removing})
+			Tenants: p.Tenants, TenantTiers: p.TenantTiers, Endpoints: adapter.Endpoints(p.Adapter), Draining: p.Removing,
+			Bundles: p.Batch != nil})
 	}
 	var routes []router.RouteSpec
 	schedules := zones{}
@@ -135,7 +146,7 @@ func buildSimulated(p *config.Pool) (http.RoundTripper, func(), error) {
 	for i := range p.Models {
 		m := &p.Models[i]
 		sc.Models = append(sc.Models, m.Upstream)
-		if pr := priceOf(p, m); pr != nil {
+		if pr := listPrice(p, m); pr != nil { // its books take half of it for batches
 			sc.Prices[m.Upstream] = *pr
 		}
 	}

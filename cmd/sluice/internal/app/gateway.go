@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/sluicehq/sluice/analytics/alert"
 	"github.com/sluicehq/sluice/broker/gateway"
@@ -28,7 +29,7 @@ func (a *App) newGateway() (*gatewayPart, error) {
 		return nil, err
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
-		Models: a.models, Ready: a.ready, Tracer: a.tracer}
+		Models: a.models, Bundles: a.bundles, Ready: a.ready, Tracer: a.tracer}
 	gc.Registry = gateway.NewRegistry()
 	gc.Registry.MustRegister(newBudgetMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
 	hooks, err := a.newWebhooks()
@@ -70,6 +71,11 @@ func (p *gatewayPart) run(ctx context.Context) error {
 		defer func() { _ = p.answers.store.Close() }() // only read from
 	}
 	return p.gw.Serve(ctx, p.listener)
+}
+
+// bundles reports whether a pool takes jobs by its provider's batch API.
+func (a *App) bundles() bool {
+	return slices.ContainsFunc(a.current().Pools, func(p config.Pool) bool { return p.Batch != nil && !p.Removing })
 }
 
 // models are the routes that clients may ask for.

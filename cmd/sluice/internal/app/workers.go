@@ -85,7 +85,11 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 			return err
 		}
 		frees = append(frees, f)
-		pools = append(pools, run.Pool{Name: p.Name, Concurrency: p.Concurrency, Endpoint: e})
+		pool := run.Pool{Name: p.Name, Concurrency: p.Concurrency, Endpoint: e}
+		if b := p.Batch; b != nil {
+			pool.Bundle = &run.Bundling{MaxLines: b.MaxLines, Linger: b.Linger, Poll: b.Poll}
+		}
+		pools = append(pools, pool)
 		names = append(names, p.Name)
 	}
 	r := run.New(run.Config{JS: w.js, Subjects: w.app.subjects, Ledger: ledger.New(w.js, w.app.subjects), Logger: w.app.log,

@@ -77,7 +77,7 @@ func (g *globals) submitBatchCommand(f *batchFlags) *cobra.Command {
 	p.StringVar(&f.endpoint, "endpoint", "", "API that the requests are written for (default: the url of the first line)")
 	p.StringVar(&f.window, "window", "24h", "how long the batch may take")
 	p.StringVar(&f.deadline, "deadline", "", "when it expires at the latest: a duration or an RFC 3339 time")
-	p.StringVar(&f.placement, "placement", "", "realtime or auto")
+	p.StringVar(&f.placement, "placement", "", "realtime, provider (its own batch API) or auto")
 	p.StringVar(&f.id, "key", "", "submitting again with the same key gives the same batch")
 	p.StringArrayVar(&f.labels, "label", nil, "label of every job, name=value; may be repeated")
 	p.StringArrayVar(&f.metadata, "metadata", nil, "metadata of the batch, name=value; may be repeated")

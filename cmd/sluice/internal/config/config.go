@@ -124,13 +124,16 @@ type Pool struct {
 	APIKey      Secret            `yaml:"api_key,omitempty"`
 	Models      Models            `yaml:"models"`      // offered names, in the order of the file
 	Weight      int               `yaml:"weight"`      // 0 to 1,000,000; default 1; a candidate's own weight goes before
-	Concurrency int               `yaml:"concurrency"` // calls at once over all workers; 1 to 100,000; default 16
+	Concurrency int               `yaml:"concurrency"` // calls at once over all workers; 1 to 100,000; default 16, or with batch, where it is jobs on their way into bundles, 1024
 	Limits      Limits            `yaml:"limits,omitempty"`
 	Region      string            `yaml:"region,omitempty"`
 	Tier        string            `yaml:"tier,omitempty"`
 	Labels      map[string]string `yaml:"labels,omitempty"`
 	// Capabilities of its models: some of [Capabilities]; none: not known, all.
 	Capabilities []string `yaml:"capabilities,omitempty"`
+	// Batch has it take jobs by its provider's own batch API, and those only that
+	// are placed there; nil: each job is a call.
+	Batch *ProviderBatch `yaml:"batch,omitempty"`
 	// Tenants that may use it, and the tiers of tenants that may; none: all.
 	Tenants     []string `yaml:"tenants,omitempty"`
 	TenantTiers []string `yaml:"tenant_tiers,omitempty"`
@@ -148,6 +151,14 @@ type Pool struct {
 	// that it takes no more jobs and goes when it is idle.
 	Added    bool `yaml:"-"`
 	Removing bool `yaml:"-"`
+}
+
+// ProviderBatch says how jobs go to a provider's own batch API.
+type ProviderBatch struct {
+	Discount int           `yaml:"discount"`  // percent of every price that it is cheaper by; 0 to 99; default 50
+	MaxLines int           `yaml:"max_lines"` // jobs that go together; 1 to 100,000 (openai: 50,000); default 10,000
+	Linger   time.Duration `yaml:"linger"`    // how long jobs wait for company; 10ms to 1h; default 10s
+	Poll     time.Duration `yaml:"poll"`      // between two questions how a batch does; 100ms to 1h; default 30s
 }
 
 // Probe says how a pool is probed: not at all without an interval.

@@ -66,6 +66,13 @@ func (s *Simulated) setDefaults() {
 	s.Seed, s.RetryAfter, s.OutputTokens = 1, time.Second, TokenRange{Min: 16, Max: 64}
 }
 
+func (b *ProviderBatch) setDefaults() {
+	b.Discount, b.MaxLines, b.Linger, b.Poll = 50, 10_000, 10*time.Second, 30*time.Second
+}
+
+// batchConcurrency is the default of pools with a batch API.
+const batchConcurrency = 1024
+
 func (b *Budget) setDefaults() {
 	b.Window, b.OnExceeded, b.UnknownPrice, b.UnknownCost = "day", "wait", "refuse", "worst"
 }
@@ -86,7 +93,11 @@ func (d *decoder) complete(c *Config, src Sources, added Added) {
 	}
 	d.addPools(c, added.Pools)
 	for i := range c.Pools {
-		c.Pools[i].complete(src.ProviderOf)
+		p := &c.Pools[i]
+		p.complete(src.ProviderOf)
+		if p.Batch != nil && !d.given(at("pools", i)+".concurrency") {
+			p.Concurrency = batchConcurrency
+		}
 	}
 	d.offer(c, added.Models)
 	if !d.given("routes") {

@@ -60,6 +60,7 @@ func (v *validator) pool(key string, p *Pool) {
 		v.bad(key+".discover_models", "true", "must be false for bedrock, whose models are listed elsewhere")
 	}
 	v.probe(key+".probe", p)
+	v.batch(key+".batch", p)
 	for i, route := range p.Routes {
 		v.text(at(key+".routes", i), route, 1, 256)
 	}
@@ -83,6 +84,29 @@ func (v *validator) probe(key string, p *Pool) {
 	v.duration(key+".timeout", p.Probe.Timeout, time.Millisecond, 10*time.Minute)
 	if p.Models.Find(p.Probe.Model) == nil {
 		v.bad(key+".model", p.Probe.Model, "must be a model that the pool offers")
+	}
+}
+
+// batchAdapters are those whose providers have a batch API, and the most lines
+// that it takes at once.
+var batchAdapters = map[string]int64{AdapterOpenAI: 50_000, adapterAnthropic: 100_000, AdapterSimulated: 100_000}
+
+func (v *validator) batch(key string, p *Pool) {
+	b := p.Batch
+	if b == nil {
+		return
+	}
+	most, ok := batchAdapters[p.Adapter]
+	if !ok {
+		v.bad(key, "", "needs an adapter whose provider has a batch API: openai, anthropic or simulated")
+		return
+	}
+	v.number(key+".discount", int64(b.Discount), 0, 99)
+	v.number(key+".max_lines", int64(b.MaxLines), 1, most)
+	v.duration(key+".linger", b.Linger, 10*time.Millisecond, time.Hour)
+	v.duration(key+".poll", b.Poll, 100*time.Millisecond, time.Hour)
+	if p.Probe != (Probe{}) {
+		v.bad(key, "", "cannot go with probe: a probe is a call of its own, at another price")
 	}
 }
 
