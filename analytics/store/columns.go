@@ -73,6 +73,10 @@ var jobColumns = []column[Job]{
 	{"cost_nano_usd", typeMoney, all(func(r *Job) *int64 { return nano(r.Cost) })},
 	{"wait_ms", "UInt32", all(func(r *Job) uint32 { return millis(r.Wait) })},
 	{"total_ms", "UInt32", all(func(r *Job) uint32 { return millis(r.FinishedAt.Sub(time.Unix(0, r.Job.SubmittedAt))) })},
+	{"body_bytes", "UInt32", all(func(r *Job) uint32 { return u32(int64(r.Job.BodyBytes)) })},
+	{"max_tokens", "UInt32", all(func(r *Job) uint32 { return u32(r.Job.MaxTokens) })},
+	{"user_region", typeWord, each(func(r *Job) string { return r.Job.Region })},
+	{"needs", "UInt16", all(func(r *Job) uint16 { return u16(int(r.Job.Needs)) })},
 	{"batch_id", typeWord, each(func(r *Job) string { return r.Job.Batch })},
 	{"labels", typeLabels, each(func(r *Job) map[string]string { return r.Job.Labels })},
 }

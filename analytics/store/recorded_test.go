@@ -48,6 +48,8 @@ func TestRecorded(t *testing.T) {
 		rows[i].Attempt.Decision.Pool, rows[i].Attempt.Decision.Model = rows[i].Attempt.Pool, rows[i].Attempt.Model
 	}
 	rows[5].Attempt.Decision.Candidates[2].Excluded = "full"
+	asks := rows[5].Job
+	asks.BodyBytes, asks.MaxTokens, asks.Region, asks.Needs = 5000, 700, "eu-west", 5
 	must(t, s.InsertAttempts(t.Context(), rows))
 	must(t, s.InsertJobs(t.Context(), []store.Job{jobOf(&rows[1], 2), jobOf(&rows[2], 1), jobOf(&rows[3], 1), jobOf(&rows[5], 1), jobOf(&rows[6], 1), jobOf(&rows[7], 1)}))
 
@@ -85,6 +87,9 @@ func TestRecorded(t *testing.T) {
 	if *b.Cost != *w.Cost || b.Usage != w.Usage || int64(b.QueueMS) != w.QueueMS || int64(b.LatencyMS) != w.LatencyMS || int64(b.TTFTMS) != w.TTFTMS ||
 		b.Pool != w.Pool || b.Model != w.Model || b.Endpoint != string(wire.ChatCompletions) || b.Depth != depth || b.Crowded {
 		t.Errorf("%+v\nwant %+v with depth %d", b, w, depth)
+	}
+	if j := list[3]; j.BodyBytes != 5000 || j.MaxTokens != 700 || j.Region != "eu-west" || j.Needs != 5 {
+		t.Errorf("%+v", j)
 	}
 	if !list[3].Attempts[0].Crowded {
 		t.Error("a decision that found a candidate full is not told")

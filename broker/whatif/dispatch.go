@@ -274,7 +274,7 @@ func (d *dispatcher) step(w *world, q *queue, aged bool) bool {
 		return true
 	}
 	in := router.Input{Meta: &f.meta, Progress: &f.progress, Now: w.now, Sequence: d.turn(w, q.route), Random: w.random.Uint64(),
-		Tier: w.Tiers[f.meta.Tenant], Stats: d.facts.Stats, Aged: aged}
+		Tier: w.Tiers[f.meta.Tenant], Needs: router.Capability(f.meta.Needs), Stats: d.facts.Stats, Aged: aged}
 	f.course.Input(&in)
 	w.Plan.Decide(w.Table, d.load, &f.course, in, func(r string) uint64 { return d.turn(w, r) }, &d.choice)
 	c := d.choice.Candidate()

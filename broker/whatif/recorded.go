@@ -23,7 +23,12 @@ type Recorded struct {
 	Submitted, Finished int64 // Unix nanoseconds
 	Status              wire.Status
 	Code                wire.Code
-	Attempts            []Attempt // in order; shadows are none
+	// What it asked for; zero where that is not known.
+	BodyBytes int
+	MaxTokens int64
+	Region    string
+	Needs     wire.Needs
+	Attempts  []Attempt // in order; shadows are none
 }
 
 // Attempt is a recorded attempt.
@@ -105,7 +110,7 @@ func Replay(list []Recorded) []Job {
 	for i := range list {
 		r := &list[i]
 		j := Job{Meta: wire.Meta{ID: r.ID, Tenant: r.Tenant, Class: r.Class, Route: r.Route, Endpoint: wire.ChatCompletions,
-			SubmittedAt: r.ready(), Batch: r.Batch, Labels: r.Labels}}
+			SubmittedAt: r.ready(), Batch: r.Batch, Labels: r.Labels, BodyBytes: r.BodyBytes, MaxTokens: r.MaxTokens, Region: r.Region, Needs: r.Needs}}
 		j.Input, j.Output = r.tokens()
 		for k := range r.Attempts {
 			a := &r.Attempts[k]
@@ -136,7 +141,7 @@ func Replay(list []Recorded) []Job {
 // token is as late as the last.
 func (a *Attempt) streamed() bool { return a.TTFT > 0 && a.TTFT < a.Taken-time.Millisecond }
 
-// fill gives tokens to jobs without, and an estimate of its size to each body.
+// fill gives tokens to jobs without, and a size to bodies that have none.
 func fill(jobs []Job) {
 	known := map[string]*Job{}
 	for pass := range 2 { // the second is for those before the first known one
@@ -153,7 +158,9 @@ func fill(jobs []Job) {
 	}
 	for i := range jobs {
 		const bytesPerToken = 4 // as wire.EstimateTokens has it
-		jobs[i].Meta.BodyBytes = int(bytesPerToken * jobs[i].Input)
+		if jobs[i].Meta.BodyBytes == 0 {
+			jobs[i].Meta.BodyBytes = int(bytesPerToken * jobs[i].Input)
+		}
 	}
 }
 

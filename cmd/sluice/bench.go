@@ -119,7 +119,7 @@ func arrivalsOf(trace string, limit int, seed uint64) ([]bench.Arrival, error) {
 
 // whatIfSpeed is how fast --whatif replays unless --speed says so: answers then
 // take a tenth of a second or two, and the broker a few milliseconds.
-const whatIfSpeed = 20
+const whatIfSpeed = 10
 
 func runWhatIf(cmd *cobra.Command, o bench.WhatIfOptions) error {
 	r, err := bench.WhatIf(cmd.Context(), o)

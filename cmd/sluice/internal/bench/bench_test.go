@@ -152,3 +152,57 @@ func TestBatchIsKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIf runs a short piece of a trace under two policies, and foretells the
+// second from the first. The bounds are wide, since 400 jobs are few, and it is
+// tried again, since other tests may keep the machine busy during one of the
+// two runs only. make bench-whatif has the narrow bounds.
+func TestWhatIf(t *testing.T) {
+	needEngine(t)
+	command := sluice(t)
+	var r *WhatIfReport
+	for try := range 3 {
+		var err error
+		r, err = WhatIf(t.Context(), WhatIfOptions{Arrivals: SyntheticTrace(400, 3), Speed: 12, Seed: 1, Runs: 3, Command: command, Log: t.Output()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Print(t.Output())
+		if err = r.Err(10, 60); err == nil {
+			break
+		}
+		if t.Log(err); try == 2 {
+			t.Error("three predictions were off")
+		}
+	}
+	if r.Old.Jobs != 400 || r.New.Jobs != 400 || r.Foretold.Recorded.Cost != r.Old.Cost || r.Foretold.New.Cost == r.Foretold.Old.Cost {
+		t.Errorf("%+v", r)
+	}
+	var out strings.Builder
+	r.Print(&out)
+	for _, want := range []string{"400 jobs under the old policy (least_connections)", "cost, USD", "share of spot", "its error on the old policy"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// TestWhatIfIsJudged: a prediction that is off fails.
+func TestWhatIfIsJudged(t *testing.T) {
+	good := WhatIfReport{New: Truth{Cost: 1000, P50: 10, P95: 100, P99: 200}}
+	good.Foretold.New.Cost, good.Foretold.New.Latency.P95 = 1009, 86
+	if err := good.Err(1, 15); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*WhatIfReport){
+		"cost":                              func(r *WhatIfReport) { r.Foretold.New.Cost = 1011 },
+		"p95 latency":                       func(r *WhatIfReport) { r.Foretold.New.Latency.P95 = 84 },
+		"the predicted cost is off by +NaN": func(r *WhatIfReport) { r.New.Cost, r.Foretold.New.Cost = 0, 0 },
+	} {
+		bad := good
+		spoil(&bad)
+		if err := bad.Err(1, 15); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

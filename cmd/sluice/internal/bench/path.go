@@ -113,7 +113,7 @@ func awaitStore(ctx context.Context, dsn string) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // of a machine that may be busy
 	defer cancel()
 	for {
 		_, err := st.MaxSeq(ctx, store.Jobs)

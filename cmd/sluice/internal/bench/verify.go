@@ -62,13 +62,17 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-// awaitJobs waits until the jobs table has n rows, at most two minutes after
-// the last new one.
+// awaitJobs waits until the jobs table has n rows and the attempts table all of
+// theirs, at most two minutes after the last new one.
 func (s *System) awaitJobs(ctx context.Context, n int) error {
 	var last uint64
 	for moved := time.Now(); ; {
 		got, err := s.count(ctx, "SELECT count() FROM jobs")
-		if err == nil && got >= uint64(n) {
+		late := uint64(1)
+		if err == nil && got >= uint64(n) { // the tables are filled side by side
+			late, err = s.count(ctx, "SELECT (SELECT count() FROM attempts) < (SELECT sum(attempts) FROM jobs)")
+		}
+		if err == nil && late == 0 {
 			return nil
 		}
 		if err == nil && got != last {

@@ -329,7 +329,8 @@ const fewAttempts = 50
 func recordedOf(r *store.RecordedJob) whatif.Recorded {
 	ms := func(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
 	j := whatif.Recorded{Tenant: r.Tenant, ID: r.ID, Route: r.Route, Class: wire.Class(r.Class), Batch: r.Batch, Labels: r.Labels,
-		Submitted: r.SubmittedAt.UnixNano(), Finished: r.FinishedAt.UnixNano(), Status: wire.Status(r.Status), Code: wire.Code(r.Error)}
+		Submitted: r.SubmittedAt.UnixNano(), Finished: r.FinishedAt.UnixNano(), Status: wire.Status(r.Status), Code: wire.Code(r.Error),
+		BodyBytes: int(r.BodyBytes), MaxTokens: int64(r.MaxTokens), Region: r.Region, Needs: wire.Needs(r.Needs)}
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		j.Attempts = append(j.Attempts, whatif.Attempt{Target: whatif.Target{Pool: a.Pool, Model: a.Model}, Endpoint: wire.Endpoint(a.Endpoint), N: int(a.N),
