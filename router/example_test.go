@@ -32,13 +32,13 @@ func ExampleTable_Decide() {
 		t.Decide(route, load, &in, &out)
 		c := route.Candidates()[out.Choice]
 		load[c.Pool].Depth++
-		fmt.Println(c.PoolName, out.Candidates[0].Score, out.Candidates[1].Score)
+		fmt.Printf("%s %.2f %.2f\n", c.PoolName, out.Candidates[0].Score, out.Candidates[1].Score)
 	}
 	// Output:
-	// east 0.25 0.5
-	// west 0.75 0.5
-	// east 0.75 1.5
-	// east 1.25 1.5
+	// east 0.33 0.67
+	// west 0.83 0.67
+	// east 0.83 1.67
+	// east 1.33 1.67
 }
 
 // Each candidate that was not eligible says why, and Full tells whether

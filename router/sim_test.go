@@ -288,6 +288,31 @@ func TestSimLeastConnections(t *testing.T) {
 	}
 }
 
+// Eight pools of which the slowest takes five times as long as the fastest, and
+// of 4 to 12 slots: least connections uses them alike, at any load. (Without
+// the lead of loadScorer the fast ones are used 8 to 10 points less.)
+func TestSimFivefold(t *testing.T) {
+	slots := []int{6, 10, 6, 12, 8, 6, 8, 4}
+	var pools []simPool
+	capacity := 0.0
+	for i, n := range slots {
+		p := simPool{concurrency: n, speed: 1000 + 4000*float64(i)/7}
+		pools = append(pools, p)
+		capacity += float64(p.concurrency) / p.speed * 1000
+	}
+	for _, load := range []float64{0.3, 0.6, 0.9} {
+		s := newSim(t, "least_connections", 4, slices.Clone(pools)...)
+		s.progress()
+		s.every = 10
+		s.run(load*capacity, 400_000)
+		lowest, highest := s.utilisation()
+		t.Logf("load %.0f %%: utilisation from %.1f to %.1f %%, p99 wait %.0f ms", 100*load, 100*lowest, 100*highest, s.percentile(0.99, 60_000, 400_000, waited))
+		if highest-lowest > 0.05 {
+			t.Errorf("utilisation from %.3f to %.3f", lowest, highest)
+		}
+	}
+}
+
 func (s *sim) progress() {
 	for _, r := range s.routers {
 		r.in.Progress = &wire.Progress{}

@@ -99,8 +99,8 @@ func TestDecisionRecord(t *testing.T) {
 	f.decide()
 	got := f.out.Decision(f.route, f.load, &f.in)
 	want := &wire.Decision{Route: "chat", Strategy: "least_connections", Pool: "p1", Model: "m", Sequence: 7, Candidates: []wire.Candidate{
-		{Pool: "p0", Model: "m", Weight: 2, Depth: 5, Score: 2.75},
-		{Pool: "p1", Model: "m", Weight: 1, Depth: 1, Score: 1.5},
+		{Pool: "p0", Model: "m", Weight: 2, Depth: 5, Score: 2.8333333333333335},
+		{Pool: "p1", Model: "m", Weight: 1, Depth: 1, Score: 1.6666666666666665},
 		{Pool: "p2", Model: "m", Excluded: "zero_weight"},
 	}}
 	if !reflect.DeepEqual(got, want) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 
 	"github.com/sluicehq/sluice/broker/control"
@@ -54,12 +55,26 @@ func Prices(cfg *config.Config) func(pool, model string) *wire.Price {
 	}
 }
 
+// routingLabels are a pool's labels, and its tier, region and provider as
+// labels of these names where it has no others of them: routes and rules can
+// ask for them.
+func routingLabels(p *config.Pool) map[string]string {
+	out := map[string]string{}
+	for name, v := range map[string]string{"tier": p.Tier, "region": p.Region, "provider": p.Provider} {
+		if v != "" {
+			out[name] = v
+		}
+	}
+	maps.Copy(out, p.Labels)
+	return out
+}
+
 // buildTable makes the router's table from the configuration.
 func buildTable(cfg *config.Config) (*router.Table, error) {
 	var pools []router.Pool
 	for i := range cfg.Pools {
 		p := &cfg.Pools[i]
-		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: p.Labels,
+		pools = append(pools, router.Pool{Name: p.Name, Provider: p.Provider, Region: p.Region, Tier: p.Tier, Labels: routingLabels(p),
 			Weight: p.Weight, Concurrency: p.Concurrency, Capabilities: capabilities(p.Capabilities),
 			Tenants: p.Tenants, TenantTiers: p.TenantTiers, Endpoints: adapter.Endpoints(p.Adapter), Draining: p.Removing,
 			Bundles: p.Batch != nil})

@@ -81,3 +81,43 @@ func TestExplainWithoutABroker(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainTiers: routes and rules ask for a pool's tier, region and provider
+// as for labels, and a label of that name goes first.
+func TestExplainTiers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(path, []byte(`
+pools:
+  - {name: a, adapter: simulated, models: {m: {}}, tier: premium, region: eu}
+  - {name: b, adapter: simulated, models: {m: {}}, tier: basic, region: us}
+  - {name: c, adapter: simulated, models: {m: {}}, tier: basic, labels: {tier: premium, region: mars}}
+  - {name: d, adapter: simulated, models: {m: {}}, tier: gold-only, tenant_tiers: [gold]}
+routes:
+  - {model: chat, candidates: [{pool: a}, {pool: b}, {pool: c}], require: {tier: premium}}
+  - {model: any, candidates: [{pool: b}, {pool: d}]}
+tenants:
+  - {name: acme, key: secret-of-acme-0123456789, tier: gold}
+  - {name: other, key: secret-of-other-0123456789}
+rules:
+  - {name: near, when: 'region != ""', then: {require: {region: eu}}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tm := &terminal{t: t, env: []string{"SLUICE_CONFIG=" + path, "SLUICE_NATS_EMBEDDED_LISTEN=" + freePort(t)}, steering: app.Steering}
+	excluded := func(want string, args ...string) {
+		t.Helper()
+		var e explained
+		tm.json(&e, append([]string{"route", "explain", "--offline"}, args...)...)
+		var out []string
+		for _, c := range e.Decision.Candidates {
+			out = append(out, c.Pool+":"+c.Excluded)
+		}
+		if got := strings.Join(out, " "); got != want {
+			t.Errorf("%q: %s, want %s", args, got, want)
+		}
+	}
+	excluded("a: b:label_missing c:", "chat", "--tenant", "acme")
+	excluded("a: b:label_missing c:label_missing", "chat", "--tenant", "acme", "--region", "eu")
+	excluded("b: d:", "any", "--tenant", "acme")
+	excluded("b: d:tier_not_allowed", "any", "--tenant", "other")
+}

@@ -19,9 +19,13 @@ type lane struct {
 	slots int
 }
 
-// lanes are eight pools, the fastest nearly twice as fast as the slowest. Their
-// weight is their concurrency.
-var lanes = []lane{{"p1", 40, 6}, {"p2", 37, 10}, {"p3", 35, 6}, {"p4", 32, 12}, {"p5", 30, 8}, {"p6", 27, 6}, {"p7", 25, 8}, {"p8", 22, 4}}
+// lanes are eight pools, the fastest nearly twice as fast as the slowest, and
+// steepLanes eight whose fastest is five times as fast. Their weight is their
+// concurrency.
+var (
+	lanes      = []lane{{"p1", 40, 6}, {"p2", 37, 10}, {"p3", 35, 6}, {"p4", 32, 12}, {"p5", 30, 8}, {"p6", 27, 6}, {"p7", 25, 8}, {"p8", 22, 4}}
+	steepLanes = []lane{{"p1", 60, 6}, {"p2", 48, 10}, {"p3", 40, 6}, {"p4", 32, 12}, {"p5", 26, 8}, {"p6", 20, 6}, {"p7", 15, 8}, {"p8", 12, 4}}
+)
 
 // laneTTFT is the time to the first token of each, before Speed.
 const laneTTFT = 300 * time.Millisecond
@@ -31,7 +35,7 @@ const laneTTFT = 300 * time.Millisecond
 const routerConfig = "workers: {ack_wait: 10s, max_attempts: 10, retry_backoff: 100ms, drain: 5s}\n"
 
 // laneConfig is the configuration of the lanes under a strategy.
-func laneConfig(strategy string) string {
+func laneConfig(lanes []lane, strategy string) string {
 	pools, candidates := "pools:\n", ""
 	for _, l := range lanes {
 		pools += fmt.Sprintf("  - {name: %[1]s, adapter: openai, provider: sim, base_url: \"http://{{%[1]s}}/v1\", concurrency: %[2]d, weight: %[2]d, models: {m: {price: {input: 1, output: 2}}}}\n", l.name, l.slots)
@@ -40,7 +44,7 @@ func laneConfig(strategy string) string {
 	return routerConfig + pools + fmt.Sprintf("routes:\n  - {model: chat, strategy: %s, candidates: [%s]}\n", strategy, candidates)
 }
 
-func laneProviders(speed float64) []Provider {
+func laneProviders(lanes []lane, speed float64) []Provider {
 	var out []Provider
 	for i, l := range lanes {
 		out = append(out, Provider{Name: l.name, Seed: uint64(i + 1),
@@ -73,7 +77,7 @@ func (r *rig) trace(ctx context.Context, o RouterOptions, prefix string) (int, e
 
 // replay sends the trace through the lanes and measures how they shared it.
 // Utilisation is measured while jobs come, without the first fifth.
-func (r *rig) replay(ctx context.Context, o RouterOptions) (*share, error) {
+func (r *rig) replay(ctx context.Context, o RouterOptions, lanes []lane) (*share, error) {
 	span := time.Duration(float64(o.Arrivals[len(o.Arrivals)-1].At-o.Arrivals[0].At) / o.Speed)
 	var before map[string]Count
 	var warm time.Time
@@ -132,8 +136,15 @@ func measureStrategies(ctx context.Context, o RouterOptions) error {
 	fmt.Fprintf(o.Out, "\n%d routers, %d workers, %d pools, %d jobs of the trace at %g times its speed\n\n", o.Routers, o.Routers, len(lanes), len(o.Arrivals), o.Speed)
 	fmt.Fprintln(o.Out, "| strategy | wait p50 | wait p99 | completion p50 | completion p99 | utilisation of the pools | spread | pools above their concurrency | jobs that failed |\n|---|---|---|---|---|---|---|---|---|")
 	var faults []error
-	for _, strategy := range []string{"least_connections", "weighted_round_robin", "round_robin", "random"} {
-		s, err := measureStrategy(ctx, o, strategy)
+	for _, c := range []struct {
+		name, strategy string
+		lanes          []lane
+	}{
+		{"least_connections", "least_connections", lanes}, {"weighted_round_robin", "weighted_round_robin", lanes}, {"round_robin", "round_robin", lanes},
+		{"random", "random", lanes}, {"least_connections, speeds five times apart", "least_connections", steepLanes},
+	} {
+		strategy := c.name
+		s, err := measureStrategy(ctx, o, c.strategy, c.lanes)
 		if err != nil {
 			return fmt.Errorf("%s: %w", strategy, err)
 		}
@@ -145,21 +156,21 @@ func measureStrategies(ctx context.Context, o RouterOptions) error {
 		if s.succeeded != s.jobs {
 			faults = append(faults, fmt.Errorf("%s: %d of %d jobs succeeded", strategy, s.succeeded, s.jobs))
 		}
-		if strategy == "least_connections" && s.high-s.low > maxSpread {
-			faults = append(faults, fmt.Errorf("least_connections: utilisations are %.1f points apart, more than %d", s.high-s.low, maxSpread))
+		if c.strategy == "least_connections" && s.high-s.low > maxSpread {
+			faults = append(faults, fmt.Errorf("%s: utilisations are %.1f points apart, more than %d", strategy, s.high-s.low, maxSpread))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func measureStrategy(ctx context.Context, o RouterOptions, strategy string) (s *share, err error) {
+func measureStrategy(ctx context.Context, o RouterOptions, strategy string, lanes []lane) (s *share, err error) {
 	fmt.Fprintln(o.Log, strategy)
-	r, err := newRig(ctx, o, laneProviders(o.Speed), laneConfig(strategy))
+	r, err := newRig(ctx, o, laneProviders(lanes, o.Speed), laneConfig(lanes, strategy))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	return r.replay(ctx, o)
+	return r.replay(ctx, o, lanes)
 }
 
 // strandedAfter is how long after the last kill no slot may be missing.
@@ -168,7 +179,7 @@ const strandedAfter = 30 * time.Second
 // measureKills kills routers and workers during the replay, and then fills
 // every slot that there is.
 func measureKills(ctx context.Context, o RouterOptions) (err error) {
-	r, err := newRig(ctx, o, laneProviders(o.Speed), laneConfig("least_connections"))
+	r, err := newRig(ctx, o, laneProviders(lanes, o.Speed), laneConfig(lanes, "least_connections"))
 	if err != nil {
 		return err
 	}
