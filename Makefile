@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router bench-whatif chaos mutate check sim fuzz clean bench-analytics dashboard test-web
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router bench-whatif chaos soak mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -82,6 +82,9 @@ bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every
 
 chaos: build engine nats-server ## kill, pause and cut a cluster of real processes under N jobs; SEED says what happens
 	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) --clients $(CLIENTS) --routers $(ROUTERS) $(ARGS)
+
+soak: build ## pile up a million jobs, 10,000 readers, answers of 100 MB, slow calls, and fill a disk; print the memory beside its bound
+	bin/sluice soak $(ARGS)
 
 mutate: engine ## remove each guard against loss and double counting, and see that a test notices (docs/reliability.md)
 	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test ./integration/mutate -count=1 -v -timeout 2h -run TestMutants -mutate

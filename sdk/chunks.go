@@ -34,7 +34,7 @@ type Chunk struct {
 // longer kept. A job that did not succeed ends it with the job's [*Error]; a
 // single chunk that is no longer kept ends it with wire.CodeStreamTruncated.
 // The whole answer is then still in [Handle.Wait]'s result. It survives reconnects without gap or repeat (S3).
-// A reader that is slower than the job holds at most 512 chunks in memory and
+// A reader that is slower than the job holds at most 64 chunks in memory and
 // reads the others from the broker later.
 func (h *Handle) Chunks(ctx context.Context) iter.Seq2[Chunk, error] {
 	return h.ChunksFrom(ctx, 0, 0)
@@ -64,9 +64,14 @@ func (h *Handle) ChunksFrom(ctx context.Context, attempt, index int) iter.Seq2[C
 }
 
 const (
-	chunkBuffer = 512 // live chunks that wait for the reader
-	gapTries    = 6   // looks for a missing chunk, 10 ms and doubling apart
-	gapFirst    = 10 * time.Millisecond
+	chunkBuffer = 64 // live chunks that wait for the reader
+	// A reader is given a page of what is stored, a small one at first and when
+	// it takes its time: who does not read shall not hold much.
+	pageLeast = 32
+	pageMost  = 128
+	pageSoon  = 250 * time.Millisecond // a page read faster than that is followed by one of twice the size
+	gapTries  = 6                      // looks for a missing chunk, 10 ms and doubling apart
+	gapFirst  = 10 * time.Millisecond
 )
 
 // chunkReader is one loop over a job's chunks. Live chunks come by a plain
@@ -86,6 +91,8 @@ type chunkReader struct {
 	any     bool   // a chunk has been yielded
 	stopped bool   // the loop was left
 	read    uint64 // stream sequence up to which replays have read
+	page    int    // chunks of the last answer at most
+	asked   time.Time
 }
 
 // errStopped ends a read inside the reader when the loop was left.
@@ -260,7 +267,7 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 	from, gap := r.read, false
 	err := c.replay(ctx, r.h.id,
 		func() wire.ReplayRequest { // with the chunk before: it may be the attempt's end
-			return wire.ReplayRequest{Attempt: r.attempt, Index: max(r.index-1, 0), After: r.read}
+			return wire.ReplayRequest{Attempt: r.attempt, Index: max(r.index-1, 0), After: r.read, Most: r.nextPage()}
 		},
 		func(m *nats.Msg) bool {
 			chunk, ok := parseChunk(m.Header, m.Data)
@@ -285,6 +292,18 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 		return r.catchUp(ctx)
 	}
 	return err
+}
+
+// nextPage is how many chunks to ask for.
+func (r *chunkReader) nextPage() int {
+	now := time.Now()
+	if r.page > 0 && now.Sub(r.asked) < pageSoon {
+		r.page = min(2*r.page, pageMost)
+	} else {
+		r.page = pageLeast
+	}
+	r.asked = now
+	return r.page
 }
 
 // finish yields what is left once the job has ended, and says how it ended.

@@ -48,10 +48,14 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 			return refuse(wire.CodeInvalidJSON, "the request must be a JSON object: %v", err)
 		}
 	}
-	if req.Attempt < 0 || req.Index < 0 {
-		return refuse(wire.CodeInvalidRequest, "attempt and index must not be negative")
+	if req.Attempt < 0 || req.Index < 0 || req.Most < 0 {
+		return refuse(wire.CodeInvalidRequest, "attempt, index and most must not be negative")
 	}
-	w := peek.Walk{Conn: nc, From: req.After + 1, Batch: replayMost, Bytes: replayBytes}
+	most := replayMost
+	if req.Most > 0 {
+		most = min(req.Most, replayMost)
+	}
+	w := peek.Walk{Conn: nc, From: req.After + 1, Batch: most, Bytes: replayBytes / replayMost * most}
 	wanted := func(*nats.Msg) bool { return true }
 	switch req.Of {
 	case "", wire.ReplayChunks:

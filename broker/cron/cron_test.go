@@ -138,3 +138,40 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSchedule: whatever a client sends as a schedule is refused, or is read
+// back as it was and fires at times that go on.
+func FuzzSchedule(f *testing.F) {
+	for _, s := range [][3]string{{"0 6 * * 1-5", "Europe/Berlin", body}, {"*/30 * * * * *", "", body}, {"@every 15m", "", "{"}, {"@daily", "Asia/Tokyo", body},
+		{"30 2 29 2 *", "America/New_York", body}, {"0 0 31 2 *", "", body}, {"TZ=UTC * * * * *", "Local", body}, {"59-0/0 * * * *", "../x", ""}} {
+		f.Add(s[0], s[1], []byte(s[2]))
+	}
+	now := time.Date(2026, 3, 29, 0, 59, 59, 5, time.UTC) // half an hour before a change of clocks
+	f.Fuzz(func(t *testing.T, spec, zone string, body []byte) {
+		s := example(spec, zone)
+		s.Body = body
+		if s.Check(now) != nil {
+			return
+		}
+		subject, h, stored := s.Message(wire.Subjects{})
+		back, ok := Read(wire.Subjects{}, subject, h, stored)
+		if !ok || !reflect.DeepEqual(back, s) {
+			t.Fatalf("%+v is read back as %+v, %t", s, back, ok)
+		}
+		for at := now; !at.IsZero(); {
+			next := s.Next(at)
+			if !next.IsZero() && !next.After(at) {
+				t.Fatalf("%q in %q: after %s comes %s", spec, zone, at, next)
+			}
+			if at = next; at.Sub(now) > 48*time.Hour || at.Sub(now) < 0 {
+				break
+			}
+			if at.Sub(now) < time.Minute {
+				at = at.Add(time.Hour) // not every second of two days
+			}
+		}
+		if _, fault := Job(wire.Subjects{}, h, s.Class, body, 7, now); fault != nil && fault.Code == "" {
+			t.Fatal("a fault without a code")
+		}
+	})
+}

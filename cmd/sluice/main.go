@@ -58,7 +58,7 @@ func deps() cli.Deps {
 	for _, s := range router.Strategies() {
 		d.Strategies = append(d.Strategies, s.Name)
 	}
-	d.Commands = []*cobra.Command{upCommand(), serveCommand(), engineCommand(), benchCommand(), providerCommand(), chaosCommand(), demo.Command(runClient, d.Strategies)}
+	d.Commands = []*cobra.Command{upCommand(), serveCommand(), engineCommand(), benchCommand(), providerCommand(), chaosCommand(), soakCommand(), diskCommand(), demo.Command(runClient, d.Strategies)}
 	return d
 }
 

@@ -50,6 +50,7 @@ type ReplayRequest struct {
 	Attempt int    `json:"attempt,omitempty"` // chunks of this attempt from Index on, and of the attempts after it
 	Index   int    `json:"index,omitempty"`
 	After   uint64 `json:"after,omitempty"` // Seq of an earlier answer, to go on behind it
+	Most    int    `json:"most,omitempty"`  // messages of the answer; 0, or more than the broker gives at once: 256
 }
 
 // What a replay can be of.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type Process struct {
 	over   chan struct{}
 
 	wantOut bool
+	attr    *syscall.SysProcAttr // nil: childAttr
 }
 
 // start runs the process; what it prints goes to its log.
@@ -39,7 +41,9 @@ func (p *Process) start() error {
 	cmd := exec.Command(p.args[0], p.args[1:]...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = f, f
-	cmd.SysProcAttr = childAttr()
+	if cmd.SysProcAttr = p.attr; p.attr == nil {
+		cmd.SysProcAttr = childAttr()
+	}
 	if p.wantOut {
 		cmd.Stdout = nil
 		if p.stdout, err = cmd.StdoutPipe(); err != nil {
