@@ -32,4 +32,6 @@
 //	    two of them is repaired by the next start.
 //	I6  Words (status, class, pool …) are LowCardinality strings and not
 //	    enums: a word that a newer part of Sluice writes never fails an insert.
+//	I7  Rows go in whole parts, by a TTL longer than their records stay in the
+//	    ledger: what is the highest seq (MaxSeq) is not forgotten (layout.go).
 package store

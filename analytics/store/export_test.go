@@ -49,3 +49,8 @@ func (q CostQuery) SQL() ([]string, error) {
 	}
 	return list, err
 }
+
+// Statements are those of a migration's statement for the cluster.
+func (c Cluster) Statements(database, stmt string) ([]string, error) {
+	return c.statements(database, stmt)
+}

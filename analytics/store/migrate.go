@@ -37,8 +37,14 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.createDatabase(ctx); err != nil {
 		return err
 	}
-	if err := s.conn.Exec(ctx, createMigrations); err != nil {
-		return s.wrap("create schema_migrations", err)
+	create, err := s.cluster.statements(s.database, createMigrations)
+	if err != nil {
+		return err
+	}
+	for _, stmt := range create {
+		if err := s.conn.Exec(ctx, stmt); err != nil {
+			return s.wrap("create schema_migrations", err)
+		}
 	}
 	var have uint32
 	if err := s.conn.QueryRow(ctx, "SELECT max(version) FROM schema_migrations").Scan(&have); err != nil {
@@ -55,13 +61,19 @@ func (s *Store) Migrate(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.settle(ctx)
 }
 
 // apply runs a migration and then notes it: a crash in between runs it again.
 func (s *Store) apply(ctx context.Context, m migration) error {
-	for i, stmt := range m.statements {
-		if err := s.conn.Exec(ctx, stmt); err != nil {
+	for i, written := range m.statements {
+		list, err := s.cluster.statements(s.database, written)
+		for _, stmt := range list {
+			if err == nil {
+				err = s.conn.Exec(ctx, stmt)
+			}
+		}
+		if err != nil {
 			return s.wrap(fmt.Sprintf("migration %s, statement %d", m.name, i+1), err)
 		}
 	}
@@ -86,7 +98,7 @@ func (s *Store) createDatabase(ctx context.Context) error {
 	if exists > 0 {
 		return nil // the user may have no right to create one
 	}
-	err = conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+ident(s.database))
+	err = conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+ident(s.database)+s.cluster.on())
 	return s.wrap("create database "+s.database, err)
 }
 

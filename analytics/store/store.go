@@ -22,6 +22,10 @@ type Config struct {
 	DSN string
 	// DialTimeout bounds a connection attempt. Defaults to 5 s.
 	DialTimeout time.Duration
+	// Layout says how long rows stay, and where; Migrate sees to it.
+	Layout Layout
+	// Cluster is of several servers; Migrate makes the tables on all of them.
+	Cluster Cluster
 }
 
 // Store reads and writes the tables. It is safe for use by several
@@ -30,6 +34,8 @@ type Store struct {
 	database string
 	opts     clickhouse.Options
 	conn     driver.Conn
+	layout   Layout
+	cluster  Cluster
 }
 
 // Open prepares a store. It does no I/O: the first call that needs ClickHouse
@@ -44,11 +50,17 @@ func Open(cfg Config) (*Store, error) {
 	if opts.DialTimeout <= 0 {
 		opts.DialTimeout = 5 * time.Second
 	}
+	for k, v := range cfg.Cluster.settings() {
+		if opts.Settings == nil {
+			opts.Settings = clickhouse.Settings{}
+		}
+		opts.Settings[k] = v
+	}
 	conn, err := clickhouse.Open(opts)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse.dsn: %w", redact(err, opts.Auth.Password))
 	}
-	return &Store{database: opts.Auth.Database, opts: *opts, conn: conn}, nil
+	return &Store{database: opts.Auth.Database, opts: *opts, conn: conn, layout: cfg.Layout, cluster: cfg.Cluster}, nil
 }
 
 // parseDSN never repeats the DSN in its error: it may hold a password.

@@ -40,7 +40,7 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 		a.dsn = u.String()
 		eng.Go(func() { a.superviseEngine(engineCtx, password) })
 	}
-	st, err := store.Open(store.Config{DSN: a.dsn})
+	st, err := store.Open(a.cfg.Store(a.dsn))
 	if err != nil {
 		return err
 	}

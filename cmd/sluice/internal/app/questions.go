@@ -136,7 +136,7 @@ func (a *App) newAnswers() (*answers, error) {
 	if dsn == "" {
 		return nil, nil
 	}
-	st, err := store.Open(store.Config{DSN: dsn})
+	st, err := store.Open(a.cfg.Store(dsn))
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}

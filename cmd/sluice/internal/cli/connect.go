@@ -245,5 +245,7 @@ func openStoreOf(c *config.Config) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(store.Config{DSN: dsn, DialTimeout: dialTimeout})
+	sc := c.Store(dsn)
+	sc.DialTimeout = dialTimeout
+	return store.Open(sc)
 }

@@ -288,7 +288,9 @@ func (d *doctor) clickhouse() {
 		d.fail("clickhouse", f.hint, "%s", f.msg)
 		return
 	}
-	s, err := store.Open(store.Config{DSN: dsn, DialTimeout: checkTimeout})
+	sc := d.c.Store(dsn)
+	sc.DialTimeout = checkTimeout
+	s, err := store.Open(sc)
 	if err != nil {
 		d.fail("clickhouse", "correct the DSN", "%v", err)
 		return

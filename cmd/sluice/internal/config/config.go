@@ -60,6 +60,9 @@ type EmbeddedNATS struct {
 type ClickHouse struct {
 	DSN      URL                `yaml:"dsn,omitempty"` // clickhouse://… or http(s)://…; empty: embedded
 	Embedded EmbeddedClickHouse `yaml:"embedded"`
+	TTL      TTL                `yaml:"ttl,omitempty"`
+	Storage  Storage            `yaml:"storage,omitempty"`
+	Cluster  Cluster            `yaml:"cluster"`
 }
 
 // EmbeddedClickHouse is the engine that Sluice runs as a child process.

@@ -38,7 +38,7 @@ func base() *Config {
 		NATS:          NATS{Embedded: EmbeddedNATS{Listen: "127.0.0.1:4222", Sync: Sync(time.Second)}, Replicas: 1},
 		ClickHouse: ClickHouse{Embedded: EmbeddedClickHouse{
 			Enabled: true, Listen: "127.0.0.1:8123", Password: Secret{source: passwordVariable},
-		}},
+		}, Cluster: Cluster{Replicated: true, Distributed: true}},
 		HTTP:     HTTP{Listen: "127.0.0.1:8080", MaxBody: wire.MaxBody, MaxInFlight: 16384, Timeout: 10 * time.Minute},
 		DataDir:  "./sluice-data",
 		Webhooks: Webhooks{Timeout: 15 * time.Second, RetryFor: 24 * time.Hour},

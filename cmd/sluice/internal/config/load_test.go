@@ -194,6 +194,9 @@ func TestEveryKeyByVariable(t *testing.T) {
 	values := map[string]string{
 		"subject_prefix": "my.sluice", "nats.url": "nats://u:p@10.0.0.1:4222", "nats.embedded.listen": "127.0.0.1:0",
 		"nats.embedded.sync": "always", "nats.embedded.max_store": "1073741824", "clickhouse.dsn": "clickhouse://default:x@ch:9000/sluice",
+		"clickhouse.ttl.attempts": "400d", "clickhouse.ttl.jobs": "90d", "clickhouse.ttl.scores": "30d",
+		"clickhouse.storage.policy": "tiered", "clickhouse.storage.volume": "cold", "clickhouse.storage.move_after": "7d",
+		"clickhouse.cluster.name": "main", "clickhouse.cluster.replicated": "false", "clickhouse.cluster.distributed": "false",
 		"clickhouse.embedded.enabled": "false", "clickhouse.embedded.listen": "127.0.0.1:0",
 		"clickhouse.embedded.password": "pw", "http.listen": "127.0.0.1:0", "http.admin_key": "root",
 		"http.tls.cert": "c.pem", "http.tls.key": "k.pem", "http.origins": "[\"https://a.b\"]", "http.max_body": "4096", "http.max_in_flight": "9",
@@ -226,6 +229,8 @@ func TestEveryKeyByVariable(t *testing.T) {
 	c := without(t, environ...)
 	if c.SubjectPrefix != "my.sluice" || c.NATS.URL.Reveal() != "nats://u:p@10.0.0.1:4222" || !c.NATS.Embedded.Sync.Always() ||
 		c.ClickHouse.DSN.Reveal() != "clickhouse://default:x@ch:9000/sluice" || c.ClickHouse.Embedded.Password.Reveal() != "pw" || c.HTTP.AdminKey.Reveal() != "root" ||
+		c.ClickHouse.TTL != (TTL{400 * day, 90 * day, 30 * day}) || c.ClickHouse.Storage != (Storage{"tiered", "cold", 7 * day}) || c.ClickHouse.Cluster != (Cluster{Name: "main"}) ||
+		c.Store("http://h").Layout.AttemptsTTL != 400*day || c.Store("http://h").Layout.Volume != "cold" || c.Store("http://h").Cluster.Name != "main" ||
 		c.DataDir != "x: y" || c.NATS.Replicas != 3 || c.Records != (Records{168 * time.Hour, 0.5}) ||
 		c.Workers != (Workers{5 * time.Second, 7, time.Second, 0.5, 9, 9 * time.Second}) || c.Analytics.FlushInterval != 50*time.Millisecond ||
 		len(c.Alerts.Webhooks) != 1 || c.Alerts.Webhooks[0].Reveal() != "https://a.b/c" || !reflect.DeepEqual(c.Alerts, Alerts{2 * time.Second, 5 * time.Minute, 2 * time.Hour, 3, 4, 9, 0.2, 0.3, 0.4, 0.5, 6, false, c.Alerts.Webhooks}) {

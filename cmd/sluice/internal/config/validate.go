@@ -28,6 +28,7 @@ func (v *validator) run() {
 	v.http()
 	v.webhooks()
 	v.alerts()
+	v.layout()
 	v.bounds()
 	v.pools()
 	v.routes()
