@@ -84,15 +84,10 @@ func streamsByBody(r *http.Request) bool {
 func (g *Gateway) serveCancel(w http.ResponseWriter, r *http.Request) {
 	g.withResponse(w, r, func(ctx context.Context, c *call, s *snapshot) *wire.Error {
 		if !s.done() {
-			ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
-			defer cancel()
-			if _, err := c.job.Cancel(ctx); err != nil && sdk.CodeOf(err) != wire.CodeFinished {
-				return faultOf(reason(ctx, err))
+			f := c.end(ctx)
+			if f != nil {
+				return f
 			}
-			if _, err := c.job.Wait(ctx); err != nil { // a running attempt takes a moment to stop
-				return faultOf(reason(ctx, err))
-			}
-			var f *wire.Error
 			if s, f = g.look(ctx, c.job); f != nil {
 				return f
 			}
@@ -125,6 +120,11 @@ func (g *Gateway) withResponse(w http.ResponseWriter, r *http.Request, do func(c
 		if f != nil {
 			return f
 		}
+		if k, err := g.keptOf(ctx, tenant, c.job.ID()); err != nil {
+			return faultOf(reason(ctx, err))
+		} else if k.Deleted {
+			return noResponse(c.job.ID())
+		}
 		c.name()
 		return do(ctx, c, s)
 	}()
@@ -146,10 +146,14 @@ type snapshot struct {
 
 func (s *snapshot) done() bool { return s.status != "queued" && s.status != "in_progress" }
 
+func noResponse(id string) *wire.Error {
+	return wire.Errorf(wire.CodeNotFound, "response_id", "no response has the ID %.80q", id)
+}
+
 // look reads how a response stands: in the ledger, or, while it has no record,
 // by asking a router.
 func (g *Gateway) look(ctx context.Context, job *sdk.Handle) (*snapshot, *wire.Error) {
-	missing := wire.Errorf(wire.CodeNotFound, "response_id", "no response has the ID %.80q", job.ID())
+	missing := noResponse(job.ID())
 	if !wire.ValidName(job.ID()) {
 		return nil, missing
 	}

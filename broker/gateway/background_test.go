@@ -271,7 +271,9 @@ func TestBackgroundIsTheTenantsOwn(t *testing.T) {
 		{"GET", "/v1/responses/" + id, globex, 404}, {"POST", "/v1/responses/" + id + "/cancel", globex, 404},
 		{"GET", "/v1/responses/" + id, nil, 401}, {"GET", "/v1/responses/nothing", acme, 404},
 		{"GET", "/v1/responses/chat-1", acme, 404}, {"POST", "/v1/responses/chat-1/cancel", acme, 404},
-		{"GET", "/v1/responses/a%2Eb%2E%3E", acme, 404}, {"DELETE", "/v1/responses/" + id, acme, 405},
+		{"GET", "/v1/responses/a%2Eb%2E%3E", acme, 404}, {"PATCH", "/v1/responses/" + id, acme, 405},
+		{"DELETE", "/v1/responses/" + id, globex, 404}, {"GET", "/v1/responses/" + id + "/input_items", globex, 404},
+		{"GET", "/v1/responses/" + id + "/input_items", acme, 200},
 	} {
 		if r := f.do(t.Context(), c.method, c.path, "", c.key...); r.status != c.status {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.path, r.status, r.body, c.status)

@@ -93,6 +93,11 @@ func (c *call) serve() *wire.Error {
 	}
 	defer give()
 	defer c.part()
+	if c.req.background {
+		if err := c.g.keep(ctx, &c.req.meta, c.req.echo["input"]); err != nil {
+			return faultOf(reason(ctx, err))
+		}
+	}
 	if f := c.submit(ctx, client); f != nil {
 		c.release()
 		return f

@@ -27,6 +27,7 @@ type Gateway struct {
 	admin   *[sha256.Size]byte // hash of the administrator's key, nil without one
 	clients *clients
 	ledger  *ledger.Ledger
+	js      jetstream.JetStream
 	store   *batch.Store
 	metrics *metrics
 	readers readers
@@ -59,6 +60,7 @@ func New(cfg Config) *Gateway {
 	if cfg.Conn != nil {
 		js, err := jetstream.New(cfg.Conn)
 		g.fault = errors.Join(g.fault, err)
+		g.js = js
 		g.ledger = ledger.New(js, cfg.Subjects)
 		g.store = batch.NewStore(js, cfg.Subjects)
 	}

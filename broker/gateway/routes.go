@@ -17,7 +17,7 @@ func (g *Gateway) routes() http.Handler {
 		mux.Handle(string(e), method(e, http.MethodPost, g.serveCall(e)))
 	}
 	for pattern, h := range map[string]http.HandlerFunc{
-		"/v1/responses/{id}":             g.serveResponse,
+		"/v1/responses/{id}/input_items": g.serveInputItems,
 		"/admin/v1/webhooks":             g.serveWebhooks,
 		"/admin/v1/webhooks/secret":      g.serveWebhookSecret,
 		"/v1/models":                     g.serveModels,
@@ -47,6 +47,8 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("/admin/v1/pools/{pool}", method("", http.MethodDelete, g.serveOperation("pool.remove", poolOf)))
 	mux.HandleFunc("/admin/v1/pools/{pool}/drain", method("", http.MethodPost, g.serveOperation("pool.drain", poolOf)))
 	mux.HandleFunc("/admin/v1/pools/{pool}/resume", method("", http.MethodPost, g.serveOperation("pool.resume", poolOf)))
+	mux.HandleFunc("/v1/responses/{id}", methods(map[string]http.HandlerFunc{
+		http.MethodGet: g.serveResponse, http.MethodDelete: g.deleteResponse}))
 	mux.HandleFunc("/v1/responses/{id}/cancel", method(wire.Responses, http.MethodPost, g.serveCancel))
 	mux.HandleFunc("/admin/v1/jobs/{id}/cancel", method("", http.MethodPost, g.serveJob(cancelJob)))
 	mux.HandleFunc("/admin/v1/batches/{id}/cancel", method("", http.MethodPost, g.serveBatch(g.stopBatch)))

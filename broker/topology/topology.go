@@ -19,7 +19,8 @@ type Config struct {
 	ChunksAge time.Duration // how long chunks can be read; default 1 h
 	ChunksMax int64         // bytes of chunks kept; default 2 GiB
 	JobsMax   int64         // bytes of queued jobs, beyond which submissions are refused; 0: no bound
-	// CapturesAge is how long captures of decisions are kept; default 24 h.
+	// CapturesAge is how long captures of decisions are kept, and what responses
+	// in the background were asked with; default 24 h.
 	CapturesAge time.Duration
 	CapturesMax int64 // bytes of them; default 1 GiB
 }
@@ -47,10 +48,6 @@ func streams(c Config) []jetstream.StreamConfig {
 	if chunks == 0 {
 		chunks = defaultChunks
 	}
-	captures := c.CapturesAge
-	if captures == 0 {
-		captures = 24 * time.Hour
-	}
 	var jobs []string
 	for _, class := range wire.Classes() {
 		jobs = append(jobs, s.Jobs("*", class))
@@ -73,11 +70,13 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
-			MaxAge: captures, MaxBytes: cmp.Or(c.CapturesMax, capturesMax), Duplicates: duplicates},
+			MaxAge: captures(c), MaxBytes: cmp.Or(c.CapturesMax, capturesMax), Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
 }
+
+func captures(c Config) time.Duration { return cmp.Or(c.CapturesAge, 24*time.Hour) }
 
 // capturesMax is the most bytes of captures that are kept.
 const capturesMax = 1 << 30
@@ -124,6 +123,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 		{Bucket: c.Subjects.Stream(wire.BucketPools), Description: "pools that are drained"},
 		{Bucket: c.Subjects.Stream(wire.BucketBatches), Description: "files and batches", LimitMarkerTTL: time.Minute},
 		{Bucket: c.Subjects.Stream(wire.BucketBundles), Description: "bundles at providers' batch APIs", LimitMarkerTTL: time.Minute},
+		{Bucket: c.Subjects.Stream(wire.BucketResponses), TTL: captures(c), Description: "what responses in the background were asked with"},
 		{Bucket: c.Subjects.Stream(wire.BucketRoster), Description: "pools that were added while running"},
 		{Bucket: c.Subjects.Stream(wire.BucketRollouts), Description: "how far each rollout is"},
 		{Bucket: c.Subjects.Stream(wire.BucketProbes), Description: "how the last probe of each pool ended"},

@@ -169,7 +169,9 @@ func TestSpecification(t *testing.T) {
 		a.ask("POST", o.path, o.body, o.whole, o.event)
 		a.ask("POST", o.path, strings.Replace(o.body, "{", `{"stream":true,`, 1), o.whole, o.event)
 	}
-	a.ask("POST", "/v1/responses", strings.Replace(operations[3].body, `"background":false`, `"background":true`, 1), "Response", "")
+	id := idOf(a.ask("POST", "/v1/responses", strings.Replace(operations[3].body, `"background":false`, `"background":true`, 1), "Response", ""))
+	a.ask("GET", "/v1/responses/"+id+"/input_items", "", "ResponseItemList", "")
+	a.ask("DELETE", "/v1/responses/"+id, "", "", "")
 	a.ask("POST", "/v1/responses", strings.Replace(operations[3].body, `"background":false`, `"background":true,"stream":true`, 1), "", "ResponseStreamEvent")
 	if a.kinds[200] < 11 || a.kinds[404] != 2 || a.kinds[405] != 1 {
 		t.Fatalf("answers by status: %v", a.kinds)

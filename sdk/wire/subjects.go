@@ -171,6 +171,7 @@ const (
 	BucketAlerts     = "ALERTS"     // alerts that are raised, or were a while ago
 	BucketBatches    = "BATCHES"    // what is known of files and batches
 	BucketBundles    = "BUNDLES"    // what is known of bundles
+	BucketResponses  = "RESPONSES"  // what responses in the background were asked with
 	BucketRollouts   = "ROLLOUTS"   // how far each rollout is
 )
 
