@@ -312,7 +312,8 @@ func (b *Bundles) stream(ctx context.Context, enc adapter.Encoded, mark string, 
 	resp, err := b.send(ctx, enc, in)
 	raw, err := b.answer(resp, err)
 	_ = in.CloseWithError(errCut) // never fails
-	if lerr := <-made; lerr != nil && !errors.Is(lerr, errCut) {
+	// The transport closes what it reads from when it is through with it.
+	if lerr := <-made; lerr != nil && !errors.Is(lerr, errCut) && !errors.Is(lerr, io.ErrClosedPipe) {
 		return nil, fmt.Errorf("the lines of a bundle: %w", lerr) // and the upload was cut off in its middle
 	}
 	return raw, err
