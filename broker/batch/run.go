@@ -138,7 +138,7 @@ func (r *run) execute(ctx context.Context) error {
 		return nil
 	}
 	r.was = append(bitmap(nil), r.results.done...)
-	r.window = newWindow(r.s.cfg.Window)
+	r.window = newWindow(r.size())
 	r.records, r.local, r.gone, r.over = make(chan record, recordsAhead), make(chan result), make(chan struct{}), make(chan struct{})
 	r.folded.Store(r.results.position)
 	if r.m.Status == Cancelling {

@@ -39,7 +39,8 @@ type Config struct {
 
 	// MaxLines is the most lines of a batch. Defaults to 5,000,000.
 	MaxLines int64
-	// Window is the most lines of a batch on their way. Defaults to 8192.
+	// Window is the most lines of a batch on their way, and eight times that
+	// where a provider's batch API may take them. Defaults to 8192.
 	Window int
 	// MaxActive is the most batches that this process runs at a time; others
 	// wait, unless another process takes them. Defaults to 8.

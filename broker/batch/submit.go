@@ -76,7 +76,7 @@ func (s *submitter) line(line []byte, n int64) error {
 	}
 	// Where the batch has stopped, a line may still have a job from before
 	// (I2), which then has to be ended.
-	e.job = bad == nil && (!over || s.seen <= s.s.cfg.Window)
+	e.job = bad == nil && (!over || s.seen <= s.size())
 	if err := s.window.add(s.ctx, n, e); err != nil {
 		return err
 	}

@@ -25,6 +25,18 @@ type window struct {
 	ended   bool // no line will be added any more
 }
 
+// placedWindow is how many times Config.Window the lines are that may be on
+// their way where a provider's batch API takes up to a day for them.
+const placedWindow = 8
+
+// size is that of the window (I2).
+func (r *run) size() int {
+	if r.m.Placement == wire.AtProvider || r.m.Placement == wire.Auto {
+		return placedWindow * r.s.cfg.Window
+	}
+	return r.s.cfg.Window
+}
+
 func newWindow(size int) *window {
 	w := &window{size: size, lines: make(map[int64]*entry)}
 	w.changed.L = &w.mu
