@@ -137,6 +137,7 @@ func (q *JobsQuery) dearestSQL() (string, error) {
 		}
 		conds = append(conds, expr+" = "+quote(q.Where[name]))
 	}
+	// ClickHouse 26.5 mistakes the type of a plain column that it sorts by.
 	// Only hours that lie within the window as a whole say how dear at least
 	// the last one of the list is; those at its edges may hold dear jobs too.
 	wide, inside := segment{unit: time.Hour}, "1"
@@ -154,6 +155,6 @@ func (q *JobsQuery) dearestSQL() (string, error) {
 	SELECT finished_at, tenant, job_id, route, class, status, error_code, batch_id, attempts, cost_nano_usd, total_ms, labels FROM jobs
 	WHERE %[4]s AND (toStartOfHour(finished_at), tenant) IN (SELECT u, tenant FROM maxima WHERE m >= ifNull(least, 0))
 		AND cost_nano_usd > 0 AND cost_nano_usd >= ifNull(least, 0)
-	ORDER BY cost_nano_usd DESC, seq LIMIT %[3]d`, join(append(conds, wide.conds("finished_at")...)), inside, limit,
+	ORDER BY cost_nano_usd + 0 DESC, seq LIMIT %[3]d`, join(append(conds, wide.conds("finished_at")...)), inside, limit,
 		join(append(conds, rows.conds("finished_at")...))), nil
 }
