@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"math"
 	"math/big"
 	"os"
 	"os/exec"
@@ -154,26 +155,23 @@ func TestBatchIsKilled(t *testing.T) {
 }
 
 // TestWhatIf runs a short piece of a trace under two policies, and foretells the
-// second from the first. The bounds are wide, since 400 jobs are few, and it is
-// tried again, since other tests may keep the machine busy during one of the
-// two runs only. make bench-whatif has the narrow bounds.
+// second from the first. Other tests may keep the machine busy during one of the
+// runs only, so latencies are held to the run that was recorded, and the other
+// run to its cost, which depends little on that. make bench-whatif has the
+// narrow bounds.
 func TestWhatIf(t *testing.T) {
 	needEngine(t)
-	command := sluice(t)
-	var r *WhatIfReport
-	for try := range 3 {
-		var err error
-		r, err = WhatIf(t.Context(), WhatIfOptions{Arrivals: SyntheticTrace(400, 3), Speed: 12, Seed: 1, Runs: 3, Command: command, Log: t.Output()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Print(t.Output())
-		if err = r.Err(10, 60); err == nil {
-			break
-		}
-		if t.Log(err); try == 2 {
-			t.Error("three predictions were off")
-		}
+	r, err := WhatIf(t.Context(), WhatIfOptions{Arrivals: SyntheticTrace(400, 3), Speed: 12, Seed: 1, Runs: 3, Command: sluice(t), Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Print(t.Output())
+	if err := r.Err(30, math.Inf(1)); err != nil {
+		t.Error(err)
+	}
+	old, was := &r.Foretold.Old, &r.Foretold.Recorded
+	if cost, p95 := old.Cost/was.Cost, old.Latency.P95/was.Latency.P95; !(cost > 0.9 && cost < 1.1 && p95 > 0.5 && p95 < 2) {
+		t.Errorf("the old policy costs %.3f of what was recorded, its p95 is %.3f of that", cost, p95)
 	}
 	if r.Old.Jobs != 400 || r.New.Jobs != 400 || r.Foretold.Recorded.Cost != r.Old.Cost || r.Foretold.New.Cost == r.Foretold.Old.Cost {
 		t.Errorf("%+v", r)
