@@ -268,10 +268,11 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// Pause waits for d, or returns the cause of ctx ending first.
+// Pause waits for d, or returns the cause of ctx ending first; of a d that is
+// not above 0, the cause if it has ended.
 func Pause(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return nil
+	if d <= 0 {
+		return context.Cause(ctx)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -154,7 +155,7 @@ func settle(ctx context.Context, st *store.Store) error {
 		if err != nil || fmt.Sprint(merges[0][0]) == "0" {
 			return err
 		}
-		if err := sleep(ctx, 500*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 500*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluicehq/sluice/cmd/sluice/internal/web"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/simulated"
 )
@@ -142,7 +143,7 @@ func (b *batchRun) run(ctx context.Context) error {
 	if err := b.awaitHTTP(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, settleTime); err != nil {
+	if err := ledger.Pause(ctx, settleTime); err != nil {
 		return err
 	}
 	b.r.Idle = memoryOf(b.p.cmd.Process.Pid, "VmRSS")
@@ -183,7 +184,7 @@ func (b *batchRun) awaitHTTP(ctx context.Context) error {
 		if err == nil || time.Now().After(end) {
 			return err
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -226,7 +227,7 @@ func (b *batchRun) follow(ctx context.Context, id string, begin time.Time) (*web
 		if time.Since(moved) > patience {
 			return nil, fmt.Errorf("the batch has made no progress for %s at %d lines", patience, last)
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 5*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -235,7 +236,7 @@ func (b *batchRun) follow(ctx context.Context, id string, begin time.Time) (*web
 // kill kills the server a moment later, whatever it does then, and starts it
 // again.
 func (b *batchRun) kill(ctx context.Context) error {
-	if err := sleep(ctx, time.Duration(b.rand.Int64N(int64(500*time.Millisecond)))); err != nil {
+	if err := ledger.Pause(ctx, time.Duration(b.rand.Int64N(int64(500*time.Millisecond)))); err != nil {
 		return err
 	}
 	b.r.Peak = max(b.r.Peak, memoryOf(b.p.cmd.Process.Pid, "VmHWM"))

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // HTTPOptions size the measurement of HTTP gateways.
@@ -169,7 +171,7 @@ func (f *front) press(ctx context.Context, o *HTTPOptions, body []byte, stream b
 	before := f.usage()
 	l := f.load.pressed(ctx, body, stream, o.Connections, o.Pressed)
 	if f.pid != 0 {
-		_ = sleep(ctx, tail) // HTTP looks at ctx
+		_ = ledger.Pause(ctx, tail) // HTTP looks at ctx
 	}
 	u := f.usage().sub(before)
 	n := time.Duration(max(len(l.took), 1))

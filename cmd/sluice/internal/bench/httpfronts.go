@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // front is one way to the upstream that is measured.
@@ -87,7 +89,7 @@ func (f *front) await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if ledger.Pause(ctx, 100*time.Millisecond) != nil {
 			return fmt.Errorf("%s gives no answer: %w; %w", f.name, context.Cause(ctx), err)
 		}
 	}

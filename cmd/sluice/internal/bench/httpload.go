@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // loader asks one front for answers and checks each.
@@ -91,7 +93,7 @@ func (l *loader) steady(ctx context.Context, body []byte, rate int, d time.Durat
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range int(d.Seconds() * float64(rate)) {
-		if sleep(ctx, time.Until(c.begin.Add(time.Duration(i)*time.Second/time.Duration(rate)))) != nil {
+		if ledger.Pause(ctx, time.Until(c.begin.Add(time.Duration(i)*time.Second/time.Duration(rate)))) != nil {
 			break
 		}
 		wg.Go(func() {
@@ -113,7 +115,7 @@ func (l *loader) pressed(ctx context.Context, body []byte, stream bool, n int, d
 			for begin := time.Now(); begin.Sub(c.begin) < d && ctx.Err() == nil; begin = time.Now() {
 				err := l.ask(ctx, body, stream)
 				c.count(time.Since(begin), err)
-				if err != nil && sleep(ctx, 10*time.Millisecond) != nil {
+				if err != nil && ledger.Pause(ctx, 10*time.Millisecond) != nil {
 					return
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -120,7 +121,7 @@ func awaitStore(ctx context.Context, dsn string) (*store.Store, error) {
 		if err == nil {
 			return st, st.Migrate(ctx) // whole, before anything is measured
 		}
-		if sleepErr := sleep(ctx, 50*time.Millisecond); sleepErr != nil {
+		if sleepErr := ledger.Pause(ctx, 50*time.Millisecond); sleepErr != nil {
 			return nil, fmt.Errorf("ClickHouse does not come up: %w", err)
 		}
 	}
@@ -166,7 +167,7 @@ func jobsOf(body []byte, n int) iter.Seq[sdk.Job] {
 // as much as the inserts.
 func (s *System) awaitRows(ctx context.Context, n int) error {
 	for s.App.Ingester().Progress().Jobs < uint64(n) {
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -195,15 +196,4 @@ func (s *System) count(ctx context.Context, sql string) (uint64, error) {
 		}
 	}
 	return n, rows.Err()
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

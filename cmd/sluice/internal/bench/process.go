@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // process is a `sluice up` of its own, which can be killed and started again.
@@ -67,7 +68,7 @@ func (p *process) start(ctx context.Context) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("sluice up does not answer on %s: %w", p.nats, err)
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 5*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -111,7 +112,7 @@ func (p *process) killer(ctx context.Context, o TraceOptions, jobs int) error {
 	mean := max(span/time.Duration(o.Kills), 500*time.Millisecond)
 	for i := range o.Kills {
 		wait := mean/4 + time.Duration(r.Int64N(int64(mean*3/2)))
-		if err := sleep(ctx, wait); err != nil {
+		if err := ledger.Pause(ctx, wait); err != nil {
 			return err
 		}
 		if err := p.kill(); err != nil {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // Startup is how long a `sluice up` takes from its start, and what it uses
@@ -60,7 +62,7 @@ func MeasureStartup(ctx context.Context, command []string) (*Startup, error) {
 	}
 	s.Engine = time.Since(begin)
 	_ = st.Close()
-	if err := sleep(ctx, idleAfter); err != nil {
+	if err := ledger.Pause(ctx, idleAfter); err != nil {
 		return nil, err
 	}
 	s.Idle, err = resident(full.cmd.Process.Pid)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -185,7 +186,7 @@ func submitTrace(ctx context.Context, c *sdk.Client, o TraceOptions, sent *atomi
 	defer wg.Wait()
 	for i, a := range o.Arrivals {
 		if d := time.Duration(float64(a.At)/o.Speed) - time.Since(begin); d > 0 {
-			if err := sleep(ctx, d); err != nil {
+			if err := ledger.Pause(ctx, d); err != nil {
 				return err
 			}
 		}
@@ -202,7 +203,7 @@ func submitTrace(ctx context.Context, c *sdk.Client, o TraceOptions, sent *atomi
 					sent.Add(1)
 					return
 				}
-				_ = sleep(ctx, 50*time.Millisecond)
+				_ = ledger.Pause(ctx, 50*time.Millisecond)
 			}
 		})
 	}

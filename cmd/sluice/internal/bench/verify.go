@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/simulated"
 )
@@ -81,7 +82,7 @@ func (s *System) awaitJobs(ctx context.Context, n int) error {
 		if time.Since(moved) > 2*time.Minute {
 			return fmt.Errorf("only %d of %d jobs are rows, and no new one for two minutes: %w", last, n, err)
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := ledger.Pause(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/simulated"
 )
@@ -58,7 +59,7 @@ func awaitRows(ctx context.Context, st *store.Store, jobs, attempts int) error {
 		if err == nil && rows[0][0] == strconv.Itoa(jobs) && rows[0][1] == strconv.Itoa(attempts) {
 			return nil
 		}
-		if e := pause(ctx, 50*time.Millisecond); e != nil {
+		if e := ledger.Pause(ctx, 50*time.Millisecond); e != nil {
 			return fmt.Errorf("ClickHouse does not have %d jobs with %d attempts after %s (%v): %w", jobs, attempts, rowsTimeout, rows, errors.Join(err, e))
 		}
 	}

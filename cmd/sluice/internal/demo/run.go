@@ -13,6 +13,7 @@ import (
 	"github.com/sluicehq/sluice/analytics/engine"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -170,7 +171,7 @@ func (d *demo) submit(ctx context.Context, list []prompt, handles chan<- *sdk.Ha
 	began := time.Now()
 	for i := range list {
 		due := time.Duration(float64(i) / d.rate * float64(time.Second))
-		if err := pause(ctx, due-time.Since(began)); err != nil {
+		if err := ledger.Pause(ctx, due-time.Since(began)); err != nil {
 			return err
 		}
 		h, err := d.clients[list[i].tenant].Submit(ctx, list[i].job(i, config.DefaultRoute))
@@ -218,19 +219,5 @@ func (d *demo) show(ctx context.Context, done <-chan struct{}) {
 		case <-tick.C:
 			d.board.draw(d.out, time.Now(), d.tty)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return context.Cause(ctx)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

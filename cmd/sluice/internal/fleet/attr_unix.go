@@ -2,19 +2,7 @@
 
 package fleet
 
-import (
-	"os"
-	"syscall"
-)
-
-const (
-	sigStop = syscall.SIGSTOP
-	sigCont = syscall.SIGCONT
-	sigTerm = syscall.SIGTERM
-	sigQuit = syscall.SIGQUIT
-)
-
-func signal(p *os.Process, s syscall.Signal) { _ = p.Signal(s) } // fails only if it has ended
+import "syscall"
 
 // childAttr keeps a Ctrl-C in the terminal from the child.
 func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/peek"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -68,7 +69,7 @@ const auditEvery = 200 * time.Millisecond
 
 // follow reads holds until ctx ends.
 func (a *audit) follow(ctx context.Context, js jetstream.JetStream) {
-	for sleep(ctx, auditEvery) == nil {
+	for ledger.Pause(ctx, auditEvery) == nil {
 		a.read(ctx, js)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // fault is something bad that happens to a fleet for a while.
@@ -42,7 +44,7 @@ func newChaos(f *Fleet, seed uint64, log io.Writer) *chaos {
 // run does something every few seconds until ctx ends, then undoes all of it.
 func (c *chaos) run(ctx context.Context, every time.Duration) {
 	defer c.wg.Wait()
-	for sleep(ctx, every/2+time.Duration(c.r.Int64N(int64(every)))) == nil {
+	for ledger.Pause(ctx, every/2+time.Duration(c.r.Int64N(int64(every)))) == nil {
 		c.strike(ctx)
 	}
 }
@@ -72,7 +74,7 @@ func (c *chaos) strike(ctx context.Context) {
 	fmt.Fprintf(c.log, "%6.1fs  %s for %s\n", time.Since(c.from).Seconds(), f.what, f.lasts.Round(10*time.Millisecond))
 	f.do()
 	c.wg.Go(func() {
-		_ = sleep(ctx, f.lasts) // the end of the chaos ends the fault
+		_ = ledger.Pause(ctx, f.lasts) // the end of the chaos ends the fault
 		f.undo()
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -205,7 +207,7 @@ const stopPatience = 25 * time.Second
 // supervise starts processes again that ended by themselves, as systemd or an
 // orchestrator does, until ctx ends.
 func (c *chaos) supervise(ctx context.Context) {
-	for sleep(ctx, time.Second) == nil {
+	for ledger.Pause(ctx, time.Second) == nil {
 		for _, p := range c.victims() {
 			c.mu.Lock()
 			if !c.busy[p.Name] && p.ended() {

@@ -249,41 +249,21 @@ func (r *Report) book(l *simulated.Line, rows map[string]attemptRow, booked map[
 // readLedger counts the terminal records of each job, and lists the attempts
 // that ended, by their Idempotency-Key.
 func (r *Report) readLedger(ctx context.Context, js jetstream.JetStream, accepted map[string]bool) (map[string]bool, error) {
-	var subjects wire.Subjects
-	stream, err := js.Stream(ctx, subjects.Stream(wire.StreamLedger))
-	if err != nil {
-		return nil, err
-	}
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	iter, err := cons.Messages()
-	if err != nil {
-		return nil, err
-	}
-	defer iter.Stop()
 	ends, attempts := map[string]int{}, map[string]bool{}
-	for last := stream.CachedInfo().State.LastSeq; last > 0; {
-		m, err := iter.Next(jetstream.NextMaxWait(20 * time.Second))
-		if err != nil {
-			return nil, fmt.Errorf("read the ledger: %w", err)
-		}
-		_, job, _ := subjects.SplitTenantJob(m.Subject())
-		rec, err := wire.DecodeRecord(m.Headers(), nil)
-		if err != nil {
-			return nil, err
-		}
+	if len(accepted) == 0 {
+		return attempts, nil // perhaps there is no record at all
+	}
+	err := readRecords(ctx, js, 20*time.Second, func(rec *stored) bool {
 		switch {
-		case ends[job] > 0:
-			ends[job]++ // something after the end
+		case ends[rec.job] > 0:
+			ends[rec.job]++ // something after the end
 		case rec.Status.Terminal():
-			ends[job] = 1
+			ends[rec.job] = 1
 			r.Statuses[string(rec.Status)]++
 		}
-		end := ending{job: job, seq: rec.Entry.Meta.Seq, terminal: rec.Status.Terminal()}
+		end := ending{job: rec.job, seq: rec.Entry.Meta.Seq, at: rec.at, terminal: rec.Status.Terminal()}
 		if rec.EndsAttempt() {
-			k := engine.IdempotencyKey(tenant, job, rec.Entry.Attempt.N)
+			k := engine.IdempotencyKey(tenant, rec.job, rec.Entry.Attempt.N)
 			if attempts[k] {
 				r.Strange++
 				r.example("attempt %s ended twice in the ledger", k)
@@ -292,16 +272,13 @@ func (r *Report) readLedger(ctx context.Context, js jetstream.JetStream, accepte
 			end.n, end.key = rec.Entry.Attempt.N, k
 			r.Counted += counted(rec.Entry.Attempt)
 		}
-		md, err := m.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		if end.at = md.Timestamp; end.terminal || end.n > 0 {
+		if end.terminal || end.n > 0 {
 			r.ends = append(r.ends, end)
 		}
-		if md.Sequence.Stream >= last {
-			break
-		}
+		return rec.last
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	for job := range accepted {
 		switch n := ends[job]; {

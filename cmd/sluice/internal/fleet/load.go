@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -65,7 +66,7 @@ func (l *load) run(ctx context.Context, seed uint64, n int) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for i := range n {
-		if err := sleep(ctx, time.Until(begin.Add(time.Duration(float64(i)/l.rate*float64(time.Second))))); err != nil {
+		if err := ledger.Pause(ctx, time.Until(begin.Add(time.Duration(float64(i)/l.rate*float64(time.Second))))); err != nil {
 			return err
 		}
 		select {
@@ -91,7 +92,7 @@ func (l *load) one(ctx context.Context, seed uint64, i int) {
 	for ctx.Err() == nil {
 		h, err := client.Submit(ctx, job)
 		if err != nil {
-			_ = sleep(ctx, 50*time.Millisecond) // the loop's condition sees its end
+			_ = ledger.Pause(ctx, 50*time.Millisecond) // the loop's condition sees its end
 			continue
 		}
 		l.mu.Lock()
@@ -101,7 +102,7 @@ func (l *load) one(ctx context.Context, seed uint64, i int) {
 		}
 		l.mu.Unlock()
 		if cancel {
-			_ = sleep(ctx, time.Duration(seed+uint64(i)*7919)%(2*time.Second))
+			_ = ledger.Pause(ctx, time.Duration(seed+uint64(i)*7919)%(2*time.Second))
 			_, _ = h.Cancel(ctx) // the answer may be lost; that the job ends is checked
 		}
 		return

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // Process is one real process of a fleet: it can be killed, paused and started
@@ -167,18 +169,6 @@ func (g *group) close() {
 	}
 }
 
-// sleep waits for d, or returns why ctx ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // until asks again and again, for so long at most.
 func until(ctx context.Context, patience time.Duration, what string, ok func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -188,7 +178,7 @@ func until(ctx context.Context, patience time.Duration, what string, ok func() e
 		if err == nil {
 			return nil
 		}
-		if sleepErr := sleep(ctx, 100*time.Millisecond); sleepErr != nil {
+		if sleepErr := ledger.Pause(ctx, 100*time.Millisecond); sleepErr != nil {
 			return fmt.Errorf("%s: not within %s: %w", what, patience, err)
 		}
 	}

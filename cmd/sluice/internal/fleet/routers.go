@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/bench"
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -118,7 +119,7 @@ func (r *rig) submit(ctx context.Context, made func(i int) (sdk.Job, time.Durati
 			defer mu.Unlock()
 			return i, err
 		}
-		if err := sleep(ctx, time.Until(begin.Add(at))); err != nil {
+		if err := ledger.Pause(ctx, time.Until(begin.Add(at))); err != nil {
 			return i, err
 		}
 		slots <- struct{}{}
@@ -153,46 +154,30 @@ func (l *life) total() time.Duration { return l.ended.Sub(l.submitted) }
 
 // lives reads the ledger until n jobs have ended.
 func (r *rig) lives(ctx context.Context, n int) (map[string]*life, error) {
-	var subjects wire.Subjects
-	cons, err := r.js.OrderedConsumer(ctx, subjects.Stream(wire.StreamLedger), jetstream.OrderedConsumerConfig{HeadersOnly: true})
-	if err != nil {
-		return nil, err
+	out, ended := map[string]*life{}, 0
+	if n == 0 {
+		return out, nil
 	}
-	iter, err := cons.Messages()
-	if err != nil {
-		return nil, err
-	}
-	defer iter.Stop()
-	out := map[string]*life{}
-	for ended := 0; ended < n; {
-		m, err := iter.Next(jetstream.NextMaxWait(time.Minute))
-		if err != nil {
-			return out, fmt.Errorf("%d of %d jobs have ended, and then no record came for a minute: %w", ended, n, err)
-		}
-		md, err := m.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		rec, err := wire.DecodeRecord(m.Headers(), nil)
-		if err != nil {
-			return nil, err
-		}
-		_, job, _ := subjects.SplitTenantJob(m.Subject())
-		l := out[job]
+	err := readRecords(ctx, r.js, time.Minute, func(rec *stored) bool {
+		l := out[rec.job]
 		if l == nil {
 			l = &life{submitted: time.Unix(0, rec.Entry.Meta.SubmittedAt)}
-			out[job] = l
+			out[rec.job] = l
 		}
 		if rec.Status == wire.Running && l.started.IsZero() {
-			l.started = md.Timestamp
+			l.started = rec.at
 		}
 		if a := rec.Entry.Attempt; rec.EndsAttempt() {
-			l.attempts = append(l.attempts, end{pool: a.Pool, at: md.Timestamp, status: a.Status, http: a.HTTP})
+			l.attempts = append(l.attempts, end{pool: a.Pool, at: rec.at, status: a.Status, http: a.HTTP})
 		}
 		if rec.Status.Terminal() {
-			l.status, l.ended = rec.Status, md.Timestamp
+			l.status, l.ended = rec.Status, rec.at
 			ended++
 		}
+		return ended == n
+	})
+	if err != nil {
+		return out, fmt.Errorf("%d of %d jobs have ended: %w", ended, n, err)
 	}
 	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -84,7 +85,7 @@ func (r *rig) replay(ctx context.Context, o RouterOptions, lanes []lane) (*share
 	var wg sync.WaitGroup
 	var warmErr error
 	wg.Go(func() {
-		if warmErr = sleep(ctx, span/5); warmErr == nil {
+		if warmErr = ledger.Pause(ctx, span/5); warmErr == nil {
 			warm = time.Now()
 			before, warmErr = r.providers.counts()
 		}
@@ -206,7 +207,7 @@ func measureKills(ctx context.Context, o RouterOptions) (err error) {
 			succeeded++
 		}
 	}
-	if err := sleep(ctx, time.Until(last.Add(strandedAfter))); err != nil {
+	if err := ledger.Pause(ctx, time.Until(last.Add(strandedAfter))); err != nil {
 		return err
 	}
 	left, err := leftovers(ctx, r.js)
@@ -248,7 +249,7 @@ func measureKills(ctx context.Context, o RouterOptions) (err error) {
 func (r *rig) killSome(ctx context.Context, o RouterOptions) (kills int) {
 	random := rand.New(rand.NewPCG(o.Seed, 11))
 	list := append(r.of(kindRouter), r.of(kindWorker)...)
-	for sleep(ctx, time.Second+time.Duration(random.Int64N(int64(2*time.Second)))) == nil {
+	for ledger.Pause(ctx, time.Second+time.Duration(random.Int64N(int64(2*time.Second)))) == nil {
 		p := list[random.IntN(len(list))]
 		fmt.Fprintf(o.Log, "  kill -9 %s\n", p.Name)
 		p.kill()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/sdk"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/simulated"
 )
@@ -62,12 +63,12 @@ func measureOne(ctx context.Context, o RouterOptions, what string, to Manners) (
 	begin := time.Now()
 	steps := make(chan error, 1)
 	go func() { // ends before steps is read
-		err := sleep(ctx, troubleFrom)
+		err := ledger.Pause(ctx, troubleFrom)
 		if err == nil {
 			err = r.providers.behave("b", to)
 		}
 		if err == nil {
-			err = sleep(ctx, troubleUntil-troubleFrom)
+			err = ledger.Pause(ctx, troubleUntil-troubleFrom)
 		}
 		if err == nil {
 			err = r.providers.behave("b", healthy)

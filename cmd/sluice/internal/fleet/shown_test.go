@@ -51,7 +51,7 @@ func TestShownIsCompared(t *testing.T) {
 			}
 			_, _ = w.Write([]byte(body))
 		}))
-		f, r := &Fleet{http: strings.TrimPrefix(s.URL, "http://")}, &Report{Costs: new(big.Int), Books: new(big.Int), Spent: new(big.Int)}
+		f, r := &Fleet{http: strings.TrimPrefix(s.URL, "http://")}, &Report{Costs: new(big.Int), Books: new(big.Int), Spent: new(big.Int), Billed: new(big.Int)}
 		if err := f.askedPage(t.Context(), r, list, []string{"pool"}, nil); err != nil {
 			t.Error(err)
 		}

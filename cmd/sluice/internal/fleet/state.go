@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/topology"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -110,5 +111,5 @@ func (f *Fleet) autopsy(ctx context.Context, js jetstream.JetStream, accepted ma
 			}
 		}
 	}
-	_ = sleep(ctx, time.Second) // they write
+	_ = ledger.Pause(ctx, time.Second) // they write
 }
