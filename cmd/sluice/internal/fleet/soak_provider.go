@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
 // soakManners are how the provider of a soak can behave: it answers at once,
@@ -103,7 +105,7 @@ func (p *soakProvider) drip(w http.ResponseWriter, r *http.Request) {
 	text := strings.Repeat(fmt.Sprintf(soakChunk, "slow"), 10)
 	flush := http.NewResponseController(w)
 	for i := range text {
-		if _, err := io.WriteString(w, text[i:i+1]); err != nil || flush.Flush() != nil || sleep(r.Context(), time.Second) != nil {
+		if _, err := io.WriteString(w, text[i:i+1]); err != nil || flush.Flush() != nil || ledger.Pause(r.Context(), time.Second) != nil {
 			return
 		}
 	}
