@@ -195,6 +195,7 @@ func (g *Gateway) serveAnalytics(w http.ResponseWriter, r *http.Request) {
 		var known *wire.Error
 		if !errors.As(err, &known) && r.Context().Err() == nil {
 			g.cfg.Logger.Warn("ClickHouse did not answer a question", "question", q.Name, "err", err)
+			err = wire.Errorf(wire.CodeUnavailable, "", "ClickHouse does not answer this now; it may be starting: try again, or see this process's log")
 		}
 		refuse(w, "", faultOf(err), 0)
 		return

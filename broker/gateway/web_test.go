@@ -273,7 +273,7 @@ func TestQuestionThatFails(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		c.Analytics = func(context.Context, Question) (any, error) { return nil, errors.New("TYPE_MISMATCH") }
 	})
-	if r := f.get("/admin/v1/analytics/decisions"); r.status != 500 || strings.Contains(r.body, "TYPE_MISMATCH") {
+	if r := f.get("/admin/v1/analytics/decisions"); r.status != 503 || strings.Contains(r.body, "TYPE_MISMATCH") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if !strings.Contains(log.String(), "question=decisions err=TYPE_MISMATCH") {
