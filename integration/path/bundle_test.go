@@ -256,7 +256,7 @@ func TestBundleWorkerDies(t *testing.T) {
 					t.Fatalf("%+v", m)
 				}
 				lines, calls := r.books()
-				if lines+calls != n || calls == 0 || calls > n/2 {
+				if lines+calls != n || calls > n/2 { // who fails at the provider is called; by chance nobody
 					t.Errorf("%d lines and %d calls", lines, calls)
 				}
 				r.empty()

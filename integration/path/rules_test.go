@@ -167,8 +167,8 @@ func TestPlanChangesWhileJobsWait(t *testing.T) {
 		began := time.Now()
 		done := 0
 		for _, id := range ids {
-			if st := r.status(id); st.Status == wire.Running {
-				continue // at the stuck pool since before
+			if st := r.status(id); st.Status == wire.Running && st.History[len(st.History)-1].Pool == "stuck" {
+				continue // since before
 			}
 			res := r.result(id)
 			done++
