@@ -161,7 +161,12 @@ func costTable(q *store.CostQuery, rows []store.CostRow) *table {
 	if counted {
 		heads = append(heads, ">JOBS")
 	}
-	t := newTable(append(heads, ">FAILED", ">TOKENS IN", ">TOKENS OUT", ">P50 MS", ">P95 MS", ">UNKNOWN", ">WASTED USD", ">USD")...)
+	heads = append(heads, ">FAILED", ">TOKENS IN", ">TOKENS OUT")
+	timed := slices.ContainsFunc(rows, func(r store.CostRow) bool { return r.Latency.P50 > 0 }) // not by every dimension
+	if timed {
+		heads = append(heads, ">P50 MS", ">P95 MS")
+	}
+	t := newTable(append(heads, ">UNKNOWN", ">WASTED USD", ">USD")...)
 	line := func(keys []string, r *store.CostRow, sum bool) {
 		cells := append(slices.Clone(keys), strconv.FormatUint(r.Attempts, 10))
 		switch {
@@ -171,9 +176,12 @@ func costTable(q *store.CostQuery, rows []store.CostRow) *table {
 			cells = append(cells, strconv.FormatUint(r.Jobs, 10))
 		}
 		u := r.Usage
-		t.row(append(cells, fmt.Sprintf("%.1f%%", 100*r.ErrorShare()),
-			strconv.FormatInt(u.Input+u.CacheRead+u.CacheWrite, 10), strconv.FormatInt(u.Output+u.Reasoning, 10),
-			millis(r.Latency.P50), millis(r.Latency.P95), strconv.FormatUint(r.Unknown, 10), r.Wasted.String(), r.Spend.String())...)
+		cells = append(cells, fmt.Sprintf("%.1f%%", 100*r.ErrorShare()),
+			strconv.FormatInt(u.Input+u.CacheRead+u.CacheWrite, 10), strconv.FormatInt(u.Output+u.Reasoning, 10))
+		if timed {
+			cells = append(cells, millis(r.Latency.P50), millis(r.Latency.P95))
+		}
+		t.row(append(cells, strconv.FormatUint(r.Unknown, 10), r.Wasted.String(), r.Spend.String())...)
 	}
 	for i := range rows {
 		line(rows[i].Keys, &rows[i], false)

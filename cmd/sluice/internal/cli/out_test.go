@@ -170,6 +170,10 @@ func TestCostTable(t *testing.T) {
 		t.Errorf("got\n%s", b.String())
 	}
 	b.Reset()
+	if err := costTable(q, list[1:]).print(&b); err != nil || strings.Contains(b.String(), "P50") || strings.Contains(b.String(), "JOBS") {
+		t.Errorf("columns of what nobody knows: %s, %v", b.String(), err)
+	}
+	b.Reset()
 	if err := costTable(&store.CostQuery{}, list[:1]).print(&b); err != nil || strings.Contains(b.String(), "total") {
 		t.Errorf("one row needs no total: %s, %v", b.String(), err)
 	}
