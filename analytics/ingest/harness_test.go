@@ -125,6 +125,7 @@ type fakeStore struct {
 	scores   []store.Score
 	inserts  [][2]uint64 // first and last seq of each insert that took effect
 	calls    int
+	clashes  int // inserts of rows that the table has
 
 	// fault is asked before each insert.
 	fault func(call int, t store.Table) fault
@@ -213,6 +214,7 @@ func (f *fakeStore) insert(ctx context.Context, t store.Table, first, last uint6
 		return ctx.Err()
 	}
 	if at := f.maxSeq(t); at >= first {
+		f.clashes++
 		return fmt.Errorf("insert of %d into %s, which stands at %d: %w", first, t, at, store.ErrConflict)
 	}
 	apply()
