@@ -44,6 +44,7 @@ func TestEnsureTwiceChangesNothing(t *testing.T) {
 		if err := Ensure(t.Context(), js, Config{}); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // what the first one is told of has come
 		changes := 0
 		for _, subject := range []string{"$JS.EVENT.ADVISORY.STREAM.CREATED.*", "$JS.EVENT.ADVISORY.STREAM.UPDATED.*"} {
 			if _, err := nc.Subscribe(subject, func(*nats.Msg) { changes++ }); err != nil {

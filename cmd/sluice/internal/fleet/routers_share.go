@@ -157,7 +157,7 @@ func measureStrategies(ctx context.Context, o RouterOptions) error {
 		if s.succeeded != s.jobs {
 			faults = append(faults, fmt.Errorf("%s: %d of %d jobs succeeded", strategy, s.succeeded, s.jobs))
 		}
-		if c.strategy == "least_connections" && s.high-s.low > maxSpread {
+		if c.name == "least_connections" && s.high-s.low > maxSpread {
 			faults = append(faults, fmt.Errorf("%s: utilisations are %.1f points apart, more than %d", strategy, s.high-s.low, maxSpread))
 		}
 	}
