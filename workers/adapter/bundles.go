@@ -195,30 +195,10 @@ func (o *openAIBatch) bundle() (*Bundle, error) {
 // alone: it makes room when another one of ours ends.
 const bundleRoom = 5 * time.Minute
 
-func (openAIBundles) Read(body []byte) (*Bundle, error) {
-	var o openAIBatch
-	if json.Unmarshal(body, &o) != nil {
-		return nil, errNoBundle
-	}
-	return o.bundle()
-}
+func (openAIBundles) Read(body []byte) (*Bundle, error) { return readBundle[openAIBatch](body) }
 
-func (openAIBundles) ReadList(body []byte) (list []*Bundle, more bool, err error) {
-	var o struct {
-		Data []openAIBatch `json:"data"`
-		More bool          `json:"has_more"`
-	}
-	if json.Unmarshal(body, &o) != nil || o.Data == nil {
-		return nil, false, errNoBundle
-	}
-	for i := range o.Data {
-		b, err := o.Data[i].bundle()
-		if err != nil {
-			return nil, false, err
-		}
-		list = append(list, b)
-	}
-	return list, o.More, nil
+func (openAIBundles) ReadList(body []byte) ([]*Bundle, bool, error) {
+	return readBundles[openAIBatch](body)
 }
 
 // Result implements Bundles. A line without a response has an error of the
@@ -290,30 +270,10 @@ func (o *anthropicBatch) bundle() (*Bundle, error) {
 	return b, nil
 }
 
-func (anthropicBundles) Read(body []byte) (*Bundle, error) {
-	var o anthropicBatch
-	if json.Unmarshal(body, &o) != nil {
-		return nil, errNoBundle
-	}
-	return o.bundle()
-}
+func (anthropicBundles) Read(body []byte) (*Bundle, error) { return readBundle[anthropicBatch](body) }
 
-func (anthropicBundles) ReadList(body []byte) (list []*Bundle, more bool, err error) {
-	var o struct {
-		Data []anthropicBatch `json:"data"`
-		More bool             `json:"has_more"`
-	}
-	if json.Unmarshal(body, &o) != nil || o.Data == nil {
-		return nil, false, errNoBundle
-	}
-	for i := range o.Data {
-		b, err := o.Data[i].bundle()
-		if err != nil {
-			return nil, false, err
-		}
-		list = append(list, b)
-	}
-	return list, o.More, nil
+func (anthropicBundles) ReadList(body []byte) ([]*Bundle, bool, error) {
+	return readBundles[anthropicBatch](body)
 }
 
 // anthropicStatus are the HTTP statuses of Anthropic's error types.
@@ -361,4 +321,37 @@ func appendLine(out, body []byte) []byte {
 		out = append(out, c)
 	}
 	return out
+}
+
+// batchObject is a batch as an API shows it.
+type batchObject[T any] interface {
+	*T
+	bundle() (*Bundle, error)
+}
+
+func readBundle[T any, B batchObject[T]](body []byte) (*Bundle, error) {
+	var o T
+	if json.Unmarshal(body, &o) != nil {
+		return nil, errNoBundle
+	}
+	return B(&o).bundle()
+}
+
+// readBundles reads a page of a list, which both APIs wrap alike.
+func readBundles[T any, B batchObject[T]](body []byte) (list []*Bundle, more bool, err error) {
+	var o struct {
+		Data []T  `json:"data"`
+		More bool `json:"has_more"`
+	}
+	if json.Unmarshal(body, &o) != nil || o.Data == nil {
+		return nil, false, errNoBundle
+	}
+	for i := range o.Data {
+		b, err := B(&o.Data[i]).bundle()
+		if err != nil {
+			return nil, false, err
+		}
+		list = append(list, b)
+	}
+	return list, o.More, nil
 }
