@@ -49,7 +49,7 @@ func TestBatchesOfAdministrators(t *testing.T) {
 	if strings.Count(r.body, `{"the":"answer"}`) != 3 || !strings.HasPrefix(r.header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("%d %v %s", r.status, r.header, r.body)
 	}
-	if r := f.get("/admin/v1/batches/"+first+"/errors?tenant=acme", "Cookie", admin); strings.Count(r.body, "c9") != 1 {
+	if r := f.get("/admin/v1/batches/"+first+"/errors?tenant=acme", "Cookie", admin); strings.Count(r.body, `"c9"`) != 1 {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 
