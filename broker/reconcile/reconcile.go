@@ -22,8 +22,14 @@ type Config struct {
 
 // Reconciler looks after the queues. Make one with New, start it with Run.
 type Reconciler struct {
-	cfg   Config
-	since map[string]time.Time // when a queue was first seen with forgotten messages
+	cfg  Config
+	seen map[string]sight // by stream and queue: what seems to be forgotten there
+}
+
+// sight is the first message of a queue that is not above its floor.
+type sight struct {
+	seq   uint64
+	since time.Time
 }
 
 // New makes a Reconciler; it does no I/O.
@@ -31,7 +37,7 @@ func New(cfg Config) *Reconciler {
 	if cfg.Every == 0 {
 		cfg.Every = time.Minute
 	}
-	return &Reconciler{cfg: cfg, since: map[string]time.Time{}}
+	return &Reconciler{cfg: cfg, seen: map[string]sight{}}
 }
 
 // Run looks at the queues at once and then again and again, until ctx ends.
@@ -48,9 +54,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// look compares one stream with its consumers. The consumer is read before
-// the stream, so a message that is published in between can make it look as
-// if one were forgotten, but not again and again.
+// look compares one stream with its consumers.
 func (r *Reconciler) look(ctx context.Context, kind string) error {
 	stream, err := r.cfg.JS.Stream(ctx, r.cfg.Subjects.Stream(kind))
 	if err != nil {
@@ -67,48 +71,44 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 		return err
 	}
 	for _, q := range queues {
-		q, held, err := r.measure(ctx, stream, q)
+		seq, err := forgotten(ctx, stream, q.Name)
 		if err != nil {
 			return err
 		}
-		if err := r.judge(ctx, stream, q, held); err != nil {
+		if err := r.judge(ctx, stream, q, seq); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// measures is how often in a row a queue must seem to have forgotten messages.
-// The two counts are not taken at the same moment: in a queue that messages go
-// through all the time, each is a little above the other every second time.
-const measures = 8
-
-// measure counts what a queue's subjects hold, and reads the queue again while
-// that is more than it knows of.
-func (r *Reconciler) measure(ctx context.Context, stream jetstream.Stream, q *jetstream.ConsumerInfo) (*jetstream.ConsumerInfo, uint64, error) {
-	for n := 1; ; n++ {
-		var held uint64
-		for _, filter := range filters(q) {
-			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-			if err != nil {
-				return nil, 0, err
-			}
-			for _, n := range info.State.Subjects {
-				held += n
-			}
-		}
-		if held <= q.NumPending+uint64(q.NumAckPending) || n == measures {
-			return q, held, nil
-		}
-		c, err := stream.Consumer(ctx, q.Name)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return q, 0, nil
+// forgotten is the sequence of the first message of a queue's subjects, if it
+// is not above the queue's floor, and else 0. What is at the floor or below is
+// acknowledged, as far as the queue knows, and gone in a moment. Counts would
+// say less: those of a queue that jobs come to and leave are never of one
+// moment, and what the server says is pending may be off by some for minutes.
+func forgotten(ctx context.Context, stream jetstream.Stream, queue string) (uint64, error) {
+	c, err := stream.Consumer(ctx, queue)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	first, floor := uint64(0), c.CachedInfo().AckFloor.Stream
+	for _, filter := range filters(c.CachedInfo()) {
+		m, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
 		}
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
-		q = c.CachedInfo()
+		if m.Sequence <= floor && (first == 0 || m.Sequence < first) {
+			first = m.Sequence
+		}
 	}
+	return first, nil
 }
 
 // filters are the subjects of a queue, which do not overlap.
@@ -119,27 +119,28 @@ func filters(c *jetstream.ConsumerInfo) []string {
 	return c.Config.FilterSubjects
 }
 
-// judge notes a queue with forgotten messages, and resets one that has had
-// them for two ack waits.
-func (r *Reconciler) judge(ctx context.Context, stream jetstream.Stream, q *jetstream.ConsumerInfo, held uint64) error {
+// judge notes a queue whose message seq seems to be forgotten (0: none is), and
+// resets one of which that has been so for two ack waits.
+func (r *Reconciler) judge(ctx context.Context, stream jetstream.Stream, q *jetstream.ConsumerInfo, seq uint64) error {
 	key := q.Stream + " " + q.Name
-	known := q.NumPending + uint64(q.NumAckPending)
-	if held <= known {
-		delete(r.since, key)
+	now, last := time.Now(), r.seen[key]
+	if seq == 0 {
+		delete(r.seen, key)
 		return nil
 	}
-	now := time.Now()
-	first, seen := r.since[key]
-	if !seen {
-		r.since[key] = now
+	if last.seq != seq {
+		r.seen[key] = sight{seq, now}
 		return nil
 	}
-	if now.Sub(first) <= 2*q.Config.AckWait {
+	if now.Sub(last.since) <= 2*q.Config.AckWait {
 		return nil
 	}
-	delete(r.since, key)
-	r.cfg.Logger.Warn("queue has forgotten messages: starting its delivery anew", "stream", q.Stream, "queue", q.Name, "held", held, "known", known)
-	err := stream.DeleteConsumer(ctx, q.Name)
+	delete(r.seen, key)
+	r.cfg.Logger.Warn("queue has forgotten messages: starting its delivery anew", "stream", q.Stream, "queue", q.Name, "first", seq)
+	// Not removed and made anew: in a cluster a replica that was away in between
+	// brings the old state into the new queue, and messages below the old floor
+	// are then acknowledged that nobody has seen (chaos, seed 601).
+	_, err := stream.ResetConsumerToSequence(ctx, q.Name, seq)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return fmt.Errorf("reset queue %s: %w", q.Name, err)
 	}

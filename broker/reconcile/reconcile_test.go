@@ -62,46 +62,129 @@ func must(t *testing.T, err error) {
 
 const ackWait = 30 * time.Second
 
-// TestForgottenMessageIsDeliveredAgain gives judge the count that a stream
-// with a forgotten message has: no client can bring a server to forget one.
+// TestForgottenMessageIsDeliveredAgain has the server forget a message, by a
+// reset to the sequence behind it.
 func TestForgottenMessageIsDeliveredAgain(t *testing.T) {
 	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
-		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
+		stream := subjects.Stream(wire.StreamWork)
+		c, err := js.CreateOrUpdateConsumer(ctx, stream, ledger.WorkConsumerConfig(subjects, "a", 4, ackWait))
 		must(t, err)
-		create := func() jetstream.Consumer {
-			c, err := js.CreateOrUpdateConsumer(ctx, stream.CachedInfo().Config.Name, ledger.WorkConsumerConfig(subjects, "a", 4, ackWait))
-			must(t, err)
-			return c
-		}
-		_, err = js.Publish(ctx, subjects.Work("a"), []byte("forgotten"))
+		ack, err := js.Publish(ctx, subjects.Work("a"), []byte("forgotten"))
 		must(t, err)
-		q := create().CachedInfo()
-		r := New(Config{JS: js, Subjects: subjects, Logger: slog.New(slog.DiscardHandler)})
-		look := func(held uint64) bool { // reports whether the queue is still there
-			must(t, r.judge(ctx, stream, q, held))
-			_, err := js.Consumer(ctx, q.Stream, q.Name)
-			return err == nil
-		}
+		_, err = js.ResetConsumerToSequence(ctx, stream, c.CachedInfo().Name, ack.Sequence+1)
+		must(t, err)
+		next := func() (jetstream.Msg, error) { return c.Next(jetstream.FetchMaxWait(time.Second)) }
 		begin := time.Now()
 		for ; time.Since(begin) <= 2*ackWait; time.Sleep(20 * time.Second) {
-			if !look(2) {
-				t.Fatalf("reset after %s, before two ack waits: a message under way looks the same", time.Since(begin))
+			if m, err := next(); err == nil {
+				t.Fatalf("delivered %q after %s, before two ack waits: a message under way looks the same", m.Data(), time.Since(begin))
 			}
 		}
-		look(1) // all are known again: the clock starts anew
-		if !look(2) {
-			t.Fatal("reset though all messages were known in between")
-		}
-		time.Sleep(2*ackWait + time.Second)
-		if look(2) {
-			t.Fatal("not reset after two ack waits")
-		}
-		m, err := create().Next(jetstream.FetchMaxWait(time.Second))
+		time.Sleep(3 * time.Minute) // two looks, and what they cost
+		m, err := next()
 		must(t, err)
 		if string(m.Data()) != "forgotten" {
 			t.Fatalf("got %q", m.Data())
 		}
-		must(t, m.Ack())
+		must(t, m.DoubleAck(ctx))
+		time.Sleep(5 * time.Minute)
+		if m, err := next(); err == nil {
+			t.Fatalf("%q is delivered again, though nothing is in the queue", m.Data())
+		}
+	})
+}
+
+// TestForgottenForAMoment gives judge sequences: only what is forgotten in every
+// look for two ack waits is delivered again.
+func TestForgottenForAMoment(t *testing.T) {
+	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
+		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
+		must(t, err)
+		c, err := stream.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(subjects, "a", 4, ackWait))
+		must(t, err)
+		_, err = js.Publish(ctx, subjects.Work("a"), nil)
+		must(t, err)
+		m, err := c.Next()
+		must(t, err)
+		r := New(Config{JS: js, Subjects: subjects, Logger: slog.New(slog.DiscardHandler)})
+		look := func(seq uint64) bool { // reports whether the queue was left alone
+			must(t, m.InProgress())
+			must(t, r.judge(ctx, stream, c.CachedInfo(), seq))
+			info, err := c.Info(ctx)
+			must(t, err)
+			return info.NumAckPending == 1 && info.NumPending == 0
+		}
+		for range 10 {
+			for _, seq := range []uint64{1, 0, 1, 2} { // known in between; another one
+				if !look(seq) {
+					t.Fatal("reset, though no message was forgotten for two ack waits")
+				}
+				time.Sleep(20 * time.Second)
+			}
+		}
+		look(1)
+		for range 3 {
+			time.Sleep(21 * time.Second)
+			if !look(1) {
+				return
+			}
+		}
+		t.Fatal("not reset after two ack waits")
+	})
+}
+
+// TestBusyQueueIsLeftAlone measures while jobs come and go.
+func TestBusyQueueIsLeftAlone(t *testing.T) {
+	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
+		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
+		must(t, err)
+		c, err := stream.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(subjects, "a", 64, ackWait))
+		must(t, err)
+		var last uint64
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := js.Publish(ctx, subjects.Work("a"), nil); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				msgs, err := c.FetchNoWait(16)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for m := range msgs.Messages() {
+					_ = m.Ack() // a lost one would be delivered again
+				}
+			}
+		})
+		for range 100 {
+			seq, err := forgotten(ctx, stream, c.CachedInfo().Name)
+			if err != nil {
+				t.Error(err)
+			}
+			if seq > 0 && seq == last {
+				t.Errorf("message %d seems to be forgotten in two looks", seq)
+			}
+			last = seq
+		}
+		close(stop)
+		wg.Wait()
 	})
 }
 

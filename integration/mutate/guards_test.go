@@ -58,7 +58,7 @@ var guards = []guard{
 	{"concurrency of a pool", "sdk/ledger/queue.go", "MaxAckPending: concurrency", "MaxAckPending: concurrency * 2", path, "TestConcurrency"},
 	{"a call is not repeated by the transport", "workers/engine/endpoint.go", "return req.WithContext(ctx)",
 		"if again, err := http.NewRequest(enc.Method, \"\", strings.NewReader(\"\")); err == nil {\n\t\treq.GetBody = again.GetBody\n\t}\n\treturn req.WithContext(ctx)", "./workers/engine", "TestRequest"},
-	{"forgotten messages are delivered again", "broker/reconcile/reconcile.go", "err := stream.DeleteConsumer(ctx, q.Name)", "err := error(nil)",
+	{"forgotten messages are delivered again", "broker/reconcile/reconcile.go", "_, err := stream.ResetConsumerToSequence(ctx, q.Name, seq)", "err := error(nil)",
 		"./broker/reconcile", "TestForgottenMessageIsDeliveredAgain"},
 
 	{"a row is inserted once: position of attempts", sessionFile, "if a != nil && m.Seq > s.haveAttempts {", "if a != nil {", ingestPkg, "TestFaultyInserts"},

@@ -30,15 +30,15 @@ type ChaosOptions struct {
 }
 
 // chaosPools are three providers of different speed, price and failure share;
-// so many dollars are all that may be spent at the first.
+// %[1]s dollars are all that may be spent at the first, %[2]d calls run at each.
 const chaosPools = `
-budgets: [{scope: "pool:quick", limit_usd: %s, window: total, on_exceeded: cheaper}]
+budgets: [{scope: "pool:quick", limit_usd: %[1]s, window: total, on_exceeded: cheaper}]
 workers: {ack_wait: 5s, max_attempts: 10, retry_backoff: 100ms, drain: 5s}
 analytics: {flush_interval: 200ms}
 pools:
-  - {name: quick, adapter: openai, provider: sim, base_url: "http://{{quick}}/v1", concurrency: 24, models: {m: {price: {input: 2.5, cache_read: 1.25, output: 10}}}}
-  - {name: cheap, adapter: openai, provider: sim, base_url: "http://{{cheap}}/v1", concurrency: 24, models: {m: {price: {input: 0.15, cache_read: 0.0375, output: 0.6}}}}
-  - {name: flaky, adapter: openai, provider: sim, base_url: "http://{{flaky}}/v1", concurrency: 24, models: {m: {price: {input: 0.59, cache_read: 0.59, output: 0.79}}}}
+  - {name: quick, adapter: openai, provider: sim, base_url: "http://{{quick}}/v1", concurrency: %[2]d, models: {m: {price: {input: 2.5, cache_read: 1.25, output: 10}}}}
+  - {name: cheap, adapter: openai, provider: sim, base_url: "http://{{cheap}}/v1", concurrency: %[2]d, models: {m: {price: {input: 0.15, cache_read: 0.0375, output: 0.6}}}}
+  - {name: flaky, adapter: openai, provider: sim, base_url: "http://{{flaky}}/v1", concurrency: %[2]d, models: {m: {price: {input: 0.59, cache_read: 0.59, output: 0.79}}}}
 routes:
   - {model: chat, strategy: least_connections, candidates: [{pool: quick, model: m}, {pool: cheap, model: m}, {pool: flaky, model: m}]}
 `
@@ -49,6 +49,12 @@ const (
 	budgetPool = "quick"
 	budgetEach = wire.NanoUSD(100_000)
 )
+
+// chaosConfig is the configuration of a run of so many jobs, jobs a second:
+// two of the pools can do all of them, at 0.4 to 0.7 s a call.
+func chaosConfig(limit wire.NanoUSD, rate float64) string {
+	return fmt.Sprintf(chaosPools, limit, max(24, int(rate*0.35)))
+}
 
 // chaosProviders are the same providers as they are on their own side.
 func chaosProviders() []Provider {
@@ -86,7 +92,7 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	for _, p := range list {
 		books = append(books, p.Books)
 	}
-	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: o.Routers, Workers: 4, Ingesters: 2, Proxied: true}, list, fmt.Sprintf(chaosPools, limit))
+	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: o.Routers, Workers: 4, Ingesters: 2, Proxied: true}, list, chaosConfig(limit, o.Rate))
 	if err != nil {
 		return nil, err
 	}
@@ -131,12 +137,12 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	a.read(ctx, js) // what came last
 	r.Calm = time.Since(calm)
 	if len(r.Left) > 0 {
-		f.autopsy(ctx, js, accepted, o.Log)
+		defer f.autopsy(ctx, js, accepted, o.Log)
 	}
 	if err := f.check(ctx, js, st, r, accepted, books, a); err != nil {
 		return nil, err
 	}
-	return r, f.checkShown(ctx, st, r, books, fmt.Sprintf(chaosPools, limit))
+	return r, f.checkShown(ctx, st, r, books, chaosConfig(limit, o.Rate))
 }
 
 // storm submits the jobs while bad things happen, and returns when all are
@@ -169,15 +175,22 @@ func (f *Fleet) storm(ctx context.Context, o ChaosOptions, r *Report) (map[strin
 	return l.accepted, err
 }
 
-// settlePatience is how long everything may take to come to rest.
+// settlePatience is how long everything may take to come to rest, from the
+// last new row of a job on.
 const settlePatience = 90 * time.Second
 
 // settle waits until every job is a row and nothing is left in the queues, and
 // says what is left.
 func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.Store, jobs int, log io.Writer) (left []string, err error) {
 	var last error
-	began, told := time.Now(), time.Now()
-	err = until(ctx, settlePatience, "rest", func() error {
+	var seen int64
+	began, told, moved := time.Now(), time.Now(), time.Now()
+	resting, stuck := context.WithCancel(ctx)
+	defer stuck()
+	err = until(resting, time.Hour, "rest", func() error {
+		if time.Since(moved) > settlePatience {
+			stuck()
+		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		for _, p := range f.all {
@@ -197,6 +210,9 @@ func (f *Fleet) settle(ctx context.Context, js jetstream.JetStream, st *store.St
 		}
 		if err := errors.Join(res.Err(), res.Close()); err != nil {
 			return err
+		}
+		if rows > seen {
+			seen, moved = rows, time.Now()
 		}
 		if left, err = leftovers(ctx, js); err != nil {
 			return err

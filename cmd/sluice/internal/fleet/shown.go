@@ -316,33 +316,6 @@ func (f *Fleet) checkOthers(ctx context.Context, r *Report, list []attempt) erro
 	return f.checkLive(ctx, r)
 }
 
-// checkLive compares what routers say: budgets, queues, dead letters.
-func (f *Fleet) checkLive(ctx context.Context, r *Report) error {
-	var budgets struct {
-		Budgets []struct{ Spent, Held, Limit int64 }
-	}
-	var dead struct{ Dead []any }
-	var pools struct {
-		Pools []struct{ Queued, Running int64 }
-	}
-	for path, into := range map[string]any{"admin/v1/budgets": &budgets, "admin/v1/dead": &dead, "admin/v1/pools": &pools} {
-		if err := f.get(ctx, path, into); err != nil {
-			return err
-		}
-	}
-	got := map[string]int64{"dead letters": int64(len(dead.Dead))}
-	want := map[string]int64{"dead letters": int64(r.Statuses[string(wire.Failed)]), "spent": r.Counted, "held": 0, "limit": int64(r.Limit), "queued": 0, "running": 0}
-	for _, b := range budgets.Budgets {
-		got["spent"], got["held"], got["limit"] = b.Spent, b.Held, b.Limit
-	}
-	for _, p := range pools.Pools {
-		got["queued"] += p.Queued
-		got["running"] += p.Running
-	}
-	r.compare("the page's budgets and queues", got, want)
-	return nil
-}
-
 // compare counts the figures that are shown, and those that are wrong.
 func (r *Report) compare(what string, got, want any) {
 	r.Shown++
