@@ -85,6 +85,9 @@ func (f *following) run(ctx context.Context) error {
 			}
 			break // the job's own error, or chunks that are not kept: its record says
 		}
+		if chunk.End && brokenOff(&chunk) == nil && !f.stands(ctx, &chunk) {
+			break
+		}
 		if !f.take(&chunk) {
 			break
 		}
@@ -93,6 +96,21 @@ func (f *following) run(ctx context.Context) error {
 		return nil
 	}
 	return f.end(ctx)
+}
+
+// stands waits for the record behind a last chunk, since who reads that a
+// response is completed may retrieve it at once. If the record is of another
+// attempt, because the worker died in between, the chunk is not the end.
+func (f *following) stands(ctx context.Context, chunk *sdk.Chunk) bool {
+	res, err := f.c.job.Wait(ctx)
+	if err != nil && res == nil {
+		return true // nobody knows better; the client hears what there is
+	}
+	if attempts := res.Record.Entry.Progress.Attempts; attempts > chunk.Attempt {
+		f.fault = wire.Errorf(wire.CodeInterrupted, "", "the answer broke off and another attempt began: read it from its start")
+		return false
+	}
+	return true
 }
 
 // take relays one chunk; false ends the stream.
