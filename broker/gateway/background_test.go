@@ -198,6 +198,55 @@ func TestBackgroundStreamIsOfOneAttempt(t *testing.T) { // I3
 	}
 }
 
+// A last chunk is an end only with its record: until then the response cannot
+// be retrieved, and the attempt may still turn out to be lost.
+func TestBackgroundStreamEndsWithItsRecord(t *testing.T) {
+	for name, lost := range map[string]bool{"recorded": false, "worker dies": true} {
+		step := make(chan struct{})
+		b := newBroker(t, t.TempDir(), func(b *broker, job wire.Job) {
+			b.claim(job, 1)
+			b.chunks(job, 1, 0, true, responseChunks("a")...)
+			<-step
+			if lost {
+				b.retry(job, 1)
+				b.claim(job, 2)
+				b.succeed(job, 2, providers)
+				return
+			}
+			b.succeed(job, 1, providers)
+		})
+		f := b.newFront()
+		res, body, _ := f.open("/v1/responses", strings.Replace(backgroundBody, "{", `{"stream":true,`, 1))
+		var lines strings.Builder
+		for {
+			line, err := body.ReadString('\n')
+			lines.WriteString(line)
+			if err != nil {
+				break
+			}
+			if strings.Contains(line, `"delta":"a"`) {
+				if _, o := f.show(b.newest().ID); o["status"] != "in_progress" {
+					t.Errorf("%s: %v before its record", name, o["status"])
+				}
+				close(step)
+			}
+			if strings.Contains(line, "response.completed") && strings.HasPrefix(line, "data:") {
+				if _, o := f.show(b.newest().ID); o["status"] != "completed" {
+					t.Errorf("%s: told completed, and shown as %v", name, o["status"])
+				}
+			}
+		}
+		_ = res.Body.Close()
+		want := "0:created=queued 1:queued=queued 3:output_text.deltaa 4:completed=completed"
+		if lost {
+			want = "0:created=queued 1:queued=queued 3:output_text.deltaa 4:errorinterrupted"
+		}
+		if got := brief(toldIn(t, lines.String())); got != want {
+			t.Errorf("%s: %s\nwant %s", name, got, want)
+		}
+	}
+}
+
 // A response that ends without chunks tells its end all the same.
 func TestBackgroundEnds(t *testing.T) {
 	b := newBroker(t, t.TempDir(), nil)
