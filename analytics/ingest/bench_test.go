@@ -44,11 +44,14 @@ func BenchmarkDecode(b *testing.B) {
 // discard takes everything.
 type discard struct{}
 
-func (discard) Migrate(context.Context) error                         { return nil }
-func (discard) MaxSeq(context.Context, store.Table) (uint64, error)   { return 0, nil }
-func (discard) InsertAttempts(context.Context, []store.Attempt) error { return nil }
-func (discard) InsertJobs(context.Context, []store.Job) error         { return nil }
-func (discard) InsertScores(context.Context, []store.Score) error     { return nil }
+func (discard) Migrate(context.Context) error                                 { return nil }
+func (discard) MaxSeq(context.Context, store.Table) (uint64, error)           { return 0, nil }
+func (discard) InsertAttempts(context.Context, []store.Attempt) error         { return nil }
+func (discard) InsertJobs(context.Context, []store.Job) error                 { return nil }
+func (discard) InsertScores(context.Context, []store.Score) error             { return nil }
+func (discard) InsertTexts(_ context.Context, rows []store.Text) (int, error) { return len(rows), nil }
+func (discard) ForgetTexts(context.Context, string, string) error             { return nil }
+func (discard) ShortenTexts(context.Context, string, time.Duration) error     { return nil }
 
 // BenchmarkLedger reads claims and terminal records from a real stream,
 // without ClickHouse: per record.

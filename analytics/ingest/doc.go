@@ -22,8 +22,10 @@
 // work; what keeps rows single is that an insert is a compare-and-set on the
 // table's position (package store, I3).
 //
-// The package never sees prompts or answers: its consumer asks for headers
-// only. It never opens a connection to ClickHouse itself.
+// Of the ledger the package never sees prompts or answers: its consumer asks
+// for headers only. Texts, which workers have redacted, come by a stream of
+// their own (texts.go), beside the sessions: they can neither delay a row nor
+// fail one. It never opens a connection to ClickHouse itself.
 //
 // # Invariants
 //
@@ -38,4 +40,6 @@
 //	I5  The janitor purges nothing above the position, and nothing younger than
 //	    the retention.
 //	I6  Only the holder of an unexpired lease inserts.
+//	I7  The stream of texts holds what is not in the table texts, in order; what
+//	    is in both makes one row, and what came before an order to forget none.
 package ingest

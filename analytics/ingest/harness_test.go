@@ -123,6 +123,9 @@ type fakeStore struct {
 	attempts []store.Attempt
 	jobs     []store.Job
 	scores   []store.Score
+	texts    []store.Text
+	said     int // inserts of texts, and orders to forget
+	shorter  map[string]time.Duration
 	inserts  [][2]uint64 // first and last seq of each insert that took effect
 	calls    int
 	clashes  int // inserts of rows that the table has
@@ -190,6 +193,59 @@ func (f *fakeStore) InsertScores(_ context.Context, rows []store.Score) error {
 		return errDown
 	}
 	f.scores = append(f.scores, rows...)
+	return nil
+}
+
+// InsertTexts takes all rows but those of attempts that it has, as the store does.
+func (f *fakeStore) InsertTexts(ctx context.Context, rows []store.Text) (added int, err error) {
+	return added, f.say(ctx, func() {
+		for _, r := range rows {
+			if !slices.ContainsFunc(f.texts, func(x store.Text) bool { return x.ID() == r.ID() }) {
+				f.texts = append(f.texts, r)
+				added++
+			}
+		}
+	})
+}
+
+func (f *fakeStore) ForgetTexts(ctx context.Context, tenant, job string) error {
+	return f.say(ctx, func() {
+		f.texts = slices.DeleteFunc(f.texts, func(x store.Text) bool { return x.Tenant == tenant && (job == "" || x.Job == job) })
+	})
+}
+
+func (f *fakeStore) ShortenTexts(_ context.Context, tenant string, keep time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shorter[tenant] = keep
+	return nil
+}
+
+// say applies a change of texts, with the fault that is scripted for it.
+func (f *fakeStore) say(ctx context.Context, apply func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return errDown
+	}
+	f.said++
+	what := none
+	if f.fault != nil {
+		what = f.fault(f.said, store.Texts)
+	}
+	switch what {
+	case refused:
+		return errDown
+	case hangs:
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return ctx.Err()
+	}
+	apply()
+	if what == ambiguous {
+		return errDown
+	}
 	return nil
 }
 

@@ -27,6 +27,13 @@ type Store interface {
 	InsertJobs(ctx context.Context, rows []store.Job) error
 	// InsertScores adds reports of how good answers were. Some may be there.
 	InsertScores(ctx context.Context, rows []store.Score) error
+	// InsertTexts adds what was said in attempts that the table does not have,
+	// and says how many these were.
+	InsertTexts(ctx context.Context, rows []store.Text) (added int, err error)
+	// ForgetTexts deletes what was said by a tenant, or in one job of it.
+	ForgetTexts(ctx context.Context, tenant, job string) error
+	// ShortenTexts has what was said by a tenant go after at most that time.
+	ShortenTexts(ctx context.Context, tenant string, keep time.Duration) error
 }
 
 // Config is what an ingester needs. Zero values mean the defaults.
@@ -64,6 +71,9 @@ type Config struct {
 	// Retention is how long records stay in the ledger once they are in
 	// ClickHouse. Defaults to 24 h.
 	Retention time.Duration
+	// TextsKept says how long tenants keep texts, of those that do; nil: nobody
+	// does. It is asked from any goroutine.
+	TextsKept func() map[string]time.Duration
 	// RetryMax is the longest pause between two tries while ClickHouse or
 	// NATS is away. Defaults to 5 s.
 	RetryMax time.Duration
@@ -165,6 +175,7 @@ func (in *Ingester) active(ctx context.Context, l *lease.Lease) error {
 	})
 	wg.Go(func() { in.clean(held, ctx.Done()) })
 	wg.Go(func() { in.scores(ctx, held) })
+	wg.Go(func() { in.texts(ctx, held) })
 	err := in.sessions(ctx, held, l)
 	stop(errStopped)
 	wg.Wait()

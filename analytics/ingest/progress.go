@@ -17,6 +17,8 @@ type Progress struct {
 	Lag uint64
 	// Attempts and Jobs count the rows written by this ingester.
 	Attempts, Jobs uint64
+	// Texts counts the rows of texts written by this ingester.
+	Texts uint64
 	// Undecodable counts the records that could not be read.
 	Undecodable uint64
 	// Err is the failure that ingestion waits behind, nil when it goes on.
@@ -25,8 +27,8 @@ type Progress struct {
 
 // progress is written by the session and read by anyone.
 type progress struct {
-	attempts, jobs, undecodable atomic.Uint64
-	last                        atomic.Uint64 // the ledger's end, as last seen
+	attempts, jobs, texts, undecodable atomic.Uint64
+	last                               atomic.Uint64 // the ledger's end, as last seen
 
 	mu       sync.Mutex
 	active   bool
@@ -89,7 +91,7 @@ func (in *Ingester) Progress() Progress {
 	defer p.mu.Unlock()
 	return Progress{
 		Active: p.active, Position: p.position, Lag: p.last.Load() - min(p.position, p.last.Load()),
-		Attempts: p.attempts.Load(), Jobs: p.jobs.Load(), Undecodable: p.undecodable.Load(), Err: p.err,
+		Attempts: p.attempts.Load(), Jobs: p.jobs.Load(), Texts: p.texts.Load(), Undecodable: p.undecodable.Load(), Err: p.err,
 	}
 }
 

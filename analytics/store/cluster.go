@@ -27,6 +27,7 @@ var sharding = map[string]string{
 	string(Attempts): "toYYYYMMDD(ts)",
 	string(Jobs):     "toYYYYMMDD(finished_at)",
 	"scores":         "cityHash64(tenant, job_id)",
+	string(Texts):    "toYYYYMMDD(ts)",
 }
 
 // on is the clause behind a name in a statement about structure.

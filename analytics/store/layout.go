@@ -15,7 +15,7 @@ type Layout struct {
 	// timestamp, to the second. 0: for ever. Whole parts are dropped, once all
 	// their rows are older, so rows stay up to a day longer.
 	AttemptsTTL, JobsTTL, ScoresTTL time.Duration
-	// Policy is the storage policy of the tables, one of the server's; "": as it
+	// Policy is the storage policy of the tables, that of texts too, one of the server's; "": as it
 	// is. It must have the disks that the tables are on already.
 	Policy string
 	// Volume of the policy takes rows of attempts and jobs once they are MoveAfter
@@ -33,6 +33,7 @@ var ageOf = []struct {
 	{string(Attempts), "ts", func(l *Layout) time.Duration { return l.AttemptsTTL }, true},
 	{string(Jobs), "finished_at", func(l *Layout) time.Duration { return l.JobsTTL }, true},
 	{"scores", "ts", func(l *Layout) time.Duration { return l.ScoresTTL }, false},
+	{string(Texts), "expires_at", func(*Layout) time.Duration { return 0 }, false}, // each row has its own
 }
 
 // wanted is a table's TTL as ClickHouse writes it, "" for none.

@@ -23,6 +23,7 @@ type Config struct {
 	// in the background were asked with; default 24 h.
 	CapturesAge time.Duration
 	CapturesMax int64 // bytes of them; default 1 GiB
+	TextsMax    int64 // bytes of texts that are not in ClickHouse yet; default wire.TextBacklog
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -71,6 +72,9 @@ func streams(c Config) []jetstream.StreamConfig {
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamCaptures), Subjects: []string{s.Captures("*", "*")}, AllowDirect: true,
 			MaxAge: captures(c), MaxBytes: cmp.Or(c.CapturesMax, capturesMax), Duplicates: duplicates},
+		// One copy each until it is written, and no longer than it may be kept. What does not fit is dropped.
+		{Name: s.Stream(wire.StreamTexts), Subjects: []string{s.TextsAll()}, AllowDirect: true, AllowMsgTTL: true,
+			Discard: jetstream.DiscardNew, MaxBytes: cmp.Or(c.TextsMax, wire.TextBacklog), Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
@@ -88,8 +92,8 @@ const defaultChunks = 2 << 30
 // when no more is.
 func (c Config) Share(store int64) Config {
 	if store > 0 {
-		c.ChunksMax, c.CapturesMax = min(defaultChunks, store/8), min(capturesMax, store/8)
-		c.JobsMax = (store - c.ChunksMax - c.CapturesMax) / 2
+		c.ChunksMax, c.CapturesMax, c.TextsMax = min(defaultChunks, store/8), min(capturesMax, store/8), min(wire.TextBacklog, store/16)
+		c.JobsMax = (store - c.ChunksMax - c.CapturesMax - c.TextsMax) / 2
 	}
 	return c
 }

@@ -22,6 +22,7 @@
 //	record     a step in a job's life; the terminal one is its result
 //	ledger     the stream of all records
 //	claim      the record that says: attempt n has started, by this worker
+//	text       what was said in an attempt: prompt and answer, redacted
 //	bundle     jobs that go to a provider's own batch API together
 //
 // # Invariants

@@ -56,6 +56,7 @@ const (
 // JetStream's own headers that Sluice's parts set.
 const (
 	HeaderMsgID        = "Nats-Msg-Id"
+	HeaderTTL          = "Nats-TTL" // how long a stream keeps the message
 	HeaderExpectedLast = "Nats-Expected-Last-Subject-Sequence"
 )
 

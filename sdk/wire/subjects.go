@@ -141,6 +141,13 @@ func (s Subjects) Files(tenant, id string) string { return s.join("files", tenan
 // Bundles holds the lines of a bundle, one a job; with "*" it is a filter.
 func (s Subjects) Bundles(id, tenant, job string) string { return s.join("bundles", id, tenant, job) }
 
+// Texts holds what was said in a job's attempts, on its way to ClickHouse, and
+// orders to delete such; job "" is for those of a whole tenant.
+func (s Subjects) Texts(tenant, job string) string { return s.join("texts", tenant, Token(job)) }
+
+// TextsAll is the filter of all of them.
+func (s Subjects) TextsAll() string { return s.join("texts", "*", "*") }
+
 // Stream is the name of one of the JetStream streams or KV buckets, for
 // example SLUICE_JOBS.
 func (s Subjects) Stream(kind string) string {
@@ -161,6 +168,7 @@ const (
 	StreamWebhooks   = "WEBHOOKS"   // deliveries that wait
 	StreamWebhookLog = "WEBHOOKLOG" // their tries
 	StreamHolds      = "HOLDS"      // what is set aside of budgets
+	StreamTexts      = "TEXTS"      // texts that are not in ClickHouse yet
 	BucketNodes      = "NODES"      // presence of processes, by instance
 	BucketPools      = "POOLS"      // pools that are drained, by name
 	BucketRoster     = "ROSTER"     // pools that were added while running, and models that were found

@@ -233,6 +233,7 @@ func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 		at.Status, at.ErrorCode = wire.Interrupted, wire.CodeInterrupted
 	}
 	a.span.Ended(&at, out.Body)
+	a.keepText(&at, out)
 	entry := wire.Entry{Meta: a.asg.Meta, Progress: a.asg.Progress}
 	ctx, until := a.final, time.Now().Add(endTimeout)
 	for expect := claim; ; {
@@ -261,6 +262,15 @@ func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 				return abandon
 			}
 		}
+	}
+}
+
+// keepText keeps what was said, before the end of the attempt is written: a
+// crash in between leaves a text too many, not one too few. Of an attempt that
+// was interrupted nothing is kept; another one follows with the same prompt.
+func (a *attempt) keepText(at *wire.Attempt, out *engine.Outcome) {
+	if at.Status != wire.Interrupted {
+		a.cfg.Texts.Keep(a.final, &a.asg.Meta, at, a.body, out.Body)
 	}
 }
 

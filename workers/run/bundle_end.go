@@ -174,6 +174,7 @@ func (c *carrier) end(ctx context.Context, l *line, out *engine.Outcome) error {
 			out = &x
 		}
 		n := a.next(&entry, a.ended(&at, out, time.Since(began)), out.Err, out.Verdict, out.RetryAfter, cancelled)
+		a.keepText(&at, out)
 		if out.Status == wire.Succeeded {
 			n.rec.Body = out.Body
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/engine"
+	"github.com/sluicehq/sluice/workers/text"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 	Instance string // this process, unique over restarts; required
 	Pools    []Pool
 	Tracer   *tracing.Tracer // makes a span of each attempt; nil: none
+	Texts    *text.Keeper    // keeps what was said, for tenants that want it; nil: nobody does
 
 	AckWait     time.Duration // lease on a work message; defaults to 30 s
 	MaxAttempts int           // failed attempts before a job is dead; defaults to 3
