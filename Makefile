@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-router bench-whatif chaos soak mutate check sim fuzz clean bench-analytics dashboard test-web
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-decide bench-router bench-whatif chaos soak mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -45,6 +45,9 @@ build: dashboard ## build ./bin/sluice, the dashboard in it
 
 engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when it is there)
 	@sh .ci/engine
+
+bench-decide: ## what a decision takes, of every strategy, at 16 and at 1,000 candidates, beside its bound (docs/router.md)
+	$(GO) test ./router -run '^$$' -bench Decide -benchmem -benchtime 200ms $(ARGS)
 
 bench-router: build nats-server ## four routers: strategies side by side under TRACE, kills, a rate limit, providers in trouble (docs/router.md)
 	bin/sluice bench routers --trace $(TRACE) $(ARGS)

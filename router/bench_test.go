@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -41,6 +42,11 @@ func benchFixture(b testing.TB, strategy string, n int) *fixture {
 	return f
 }
 
+// decideBound is what a decision may take, by the number of candidates.
+var decideBound = map[int]time.Duration{16: time.Microsecond, 1000: 25 * time.Microsecond}
+
+// BenchmarkDecide measures every preset. Beside the mean it gives the fastest
+// of groups of decisions, and the bound.
 func BenchmarkDecide(b *testing.B) {
 	for _, s := range Strategies() {
 		for _, n := range []int{16, 1000} {
@@ -48,11 +54,21 @@ func BenchmarkDecide(b *testing.B) {
 				f := benchFixture(b, s.Name, n)
 				f.next()
 				b.ReportAllocs()
-				for b.Loop() {
+				some, fastest, last := 1+1000/n, time.Hour, time.Now()
+				for i := 0; b.Loop(); i++ {
+					if i%some == 0 { // what other programs take shows in the mean, not in the fastest
+						now := time.Now()
+						if i > 0 {
+							fastest = min(fastest, now.Sub(last))
+						}
+						last = now
+					}
 					f.table.Decide(f.route, f.load, &f.in, &f.out)
 					f.in.Sequence++
 					f.in.Random += 0x9E3779B97F4A7C15
 				}
+				b.ReportMetric(float64(fastest)/float64(some), "fastest-ns/op")
+				b.ReportMetric(float64(decideBound[n]), "bound-ns/op")
 			})
 		}
 	}

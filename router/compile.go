@@ -49,7 +49,7 @@ type traits struct {
 	bounded      bool // a context length is known for some
 	restricted   bool // some have an access list
 	scheduled    bool // some have a schedule
-	priced       bool // the price of some is known
+	unpriced     bool // the price of some is not known
 	bundles      bool // some take bundles
 	maxRate      int64
 }
@@ -112,6 +112,7 @@ func (t *Table) compile(r *Route) {
 		})
 		r.compiled = append(r.compiled, t.candidate(r, spec, pool, target))
 		c := &r.compiled[i]
+		r.weights = append(r.weights, uint64(spec.Weight))
 		r.addTraits(c)
 		v := Verdict{}
 		switch {
@@ -170,8 +171,8 @@ func (r *Route) addTraits(c *candidate) {
 	if c.weight > 0 {
 		tr.levels = append(tr.levels, c.weight)
 	}
+	tr.unpriced = tr.unpriced || c.price == nil
 	if p := c.price; p != nil {
-		tr.priced = true
 		tr.maxRate = max(tr.maxRate, int64(p.Input), int64(p.CacheRead), int64(p.CacheWrite), int64(p.Output), int64(p.Reasoning))
 	}
 }

@@ -1,5 +1,7 @@
 package router
 
+import "github.com/sluicehq/sluice/sdk/wire"
+
 // cost takes the cheapest for this very job.
 var cost = strategy{
 	doc: StrategyDoc{
@@ -16,21 +18,42 @@ var costScorer = scorer{
 	name: "cost",
 	doc:  "expected cost in nano-dollars; an unknown price comes after every known one",
 	score: func(s *scratch, out []float64) {
-		dearest := 0.0
+		compiled, stats, job, out := s.route.compiled, s.in.Stats, s.job, out[:len(s.eligible)]
+		input := float64(job.input)
 		for place, i := range s.eligible {
-			c := &s.route.compiled[i]
-			if c.price != nil {
-				v := float64(s.expectedCost(c, s.statsOf(i)))
-				out[place] = v
-				if v > dearest {
-					dearest = v
-				}
+			c := &compiled[i]
+			cached, output := int64(0), job.output
+			if share := at(stats, c.target, &s.unmeasured).CacheShare; share > 0 && share <= 1 {
+				cached = int64(share * input)
+			}
+			if c.pool == s.cached {
+				cached = max(cached, job.cached)
+			}
+			if c.maxOutput > 0 {
+				output = min(output, c.maxOutput)
+			}
+			switch {
+			case s.cheap:
+				pico := (job.input-cached)*c.rates.input + cached*c.rates.cacheRead + output*c.rates.output
+				out[place] = float64(int64(uint64(pico+999) / 1000))
+			case c.price != nil:
+				out[place] = float64(c.price.Cost(wire.Usage{Input: job.input - cached, CacheRead: cached, Output: output}))
+			default:
+				out[place] = 0
 			}
 		}
-		for place, i := range s.eligible {
-			if s.route.compiled[i].price == nil {
-				out[place] = float64(2*dearest) + 1
-			}
+		if s.route.traits.unpriced {
+			s.lastUnpriced(out)
 		}
 	},
+}
+
+// lastUnpriced puts those without a price behind all others.
+func (s *scratch) lastUnpriced(out []float64) {
+	_, dearest := extremes(out)
+	for place, i := range s.eligible {
+		if s.route.compiled[i].price == nil {
+			out[place] = float64(2*dearest) + 1
+		}
+	}
 }

@@ -94,6 +94,7 @@ type scratch struct {
 	entropy    uint64
 	job        estimate
 	cheap      bool   // costs cannot overflow
+	ejected    bool   // somebody eligible is
 	cached     int32  // index of the pool with the cached prefix, -1: none
 	labels     []bool // by place in traits
 	preferred  []bool
@@ -161,19 +162,19 @@ func (r *Route) estimate(in *Input) estimate {
 func clampTokens(n int64) int64 { return min(max(n, 0), maxTokens) }
 
 // loadOf is the load of candidate i's pool.
-func (s *scratch) loadOf(i int32) *Load {
-	if p := int(s.route.compiled[i].pool); p < len(s.load) {
-		return &s.load[p]
-	}
-	return &s.idle
-}
+func (s *scratch) loadOf(i int32) *Load { return at(s.load, s.route.compiled[i].pool, &s.idle) }
 
 // statsOf is what was measured of candidate i.
 func (s *scratch) statsOf(i int32) *Stats {
-	if t := int(s.route.compiled[i].target); t < len(s.in.Stats) {
-		return &s.in.Stats[t]
+	return at(s.in.Stats, s.route.compiled[i].target, &s.unmeasured)
+}
+
+// at is what list has at place i, or what stands for those beyond its end.
+func at[T any](list []T, i int32, beyond *T) *T {
+	if int(i) < len(list) {
+		return &list[i]
 	}
-	return &s.unmeasured
+	return beyond
 }
 
 // waiting says whether and until when waiting helps a job without a candidate.

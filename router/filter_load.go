@@ -1,21 +1,22 @@
 package router
 
 // loadFilter looks at everything that Load says, in one pass and without a
-// call for each candidate: its tests are the only ones that every decision
-// makes for all.
+// call for a candidate that nothing is the matter with: its tests are the only
+// ones that every decision makes for all.
 var loadFilter = filter{
 	reasons: []Reason{Draining, Down, Unhealthy, CircuitOpen, RateLimited, Full},
 	applies: func(*scratch) bool { return true },
 	sweep: func(s *scratch) {
 		compiled, load, eligible := s.route.compiled, s.load, s.eligible
-		now, tokens, class, kept := s.in.Now, s.job.input+s.job.output, s.class, 0
+		now, tokens, class, kept, ejected := s.in.Now, s.job.input+s.job.output, s.class, 0, false
 		for _, i := range eligible {
 			c, l := &compiled[i], &s.idle
 			if int(c.pool) < len(load) {
 				l = &load[c.pool]
 			}
 			r := c.stopped
-			if r == Eligible && l.troubled() {
+			if r == Eligible && (l.Draining || l.Down || l.Unhealthy || l.Circuit != Closed || now < l.LimitedUntil ||
+				!l.Requests.admits(1) || !l.Tokens.admits(tokens)) {
 				r = l.trouble(now, tokens)
 			}
 			if r == Eligible && l.Depth >= c.allowance[class] {
@@ -25,17 +26,12 @@ var loadFilter = filter{
 				s.verdicts[i].Excluded = r
 				continue
 			}
+			ejected = ejected || l.Ejected
 			eligible[kept] = i
 			kept++
 		}
-		s.eligible = eligible[:kept]
+		s.eligible, s.ejected = eligible[:kept], ejected
 	},
-}
-
-// troubled reports whether trouble can have anything to say.
-func (l *Load) troubled() bool {
-	return l.Draining || l.Down || l.Unhealthy || l.Circuit != Closed ||
-		l.LimitedUntil|l.Requests.Limit|l.Tokens.Limit != 0
 }
 
 // trouble is why the pool takes no job of so many tokens now, beside its
@@ -68,14 +64,7 @@ func (l *Load) limitedUntil(now int64) int64 {
 var ejectedFilter = filter{
 	reasons: []Reason{Ejected},
 	soft:    true,
-	applies: func(s *scratch) bool {
-		for _, i := range s.eligible {
-			if s.loadOf(i).Ejected {
-				return true
-			}
-		}
-		return false
-	},
+	applies: func(s *scratch) bool { return s.ejected },
 	test: func(s *scratch, i int32) Reason {
 		if s.loadOf(i).Ejected {
 			return Ejected

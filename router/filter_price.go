@@ -52,27 +52,6 @@ func (s *scratch) worstCost(c *candidate) wire.NanoUSD {
 	return p.Cost(wire.Usage{Input: s.job.input, Output: output})
 }
 
-// expectedCost is what an attempt at c probably costs, cached prefix
-// included.
-func (s *scratch) expectedCost(c *candidate, st *Stats) wire.NanoUSD {
-	cached := int64(0)
-	if c.pool == s.cached {
-		cached = s.job.cached
-	}
-	if share := st.CacheShare; share > 0 && share <= 1 {
-		cached = max(cached, int64(share*float64(s.job.input)))
-	}
-	output := s.job.output
-	if c.maxOutput > 0 {
-		output = min(output, c.maxOutput)
-	}
-	if !s.cheap {
-		return c.price.Cost(wire.Usage{Input: s.job.input - cached, CacheRead: cached, Output: output})
-	}
-	pico := (s.job.input-cached)*c.rates.input + cached*c.rates.cacheRead + output*c.rates.output
-	return wire.NanoUSD(uint64(pico+999) / 1000)
-}
-
 // cheapMath reports whether no cost of the job on the route can overflow: it
 // spares the divisions by which Price.Cost finds that out for each candidate.
 func (r *Route) cheapMath(job *estimate) bool {

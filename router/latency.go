@@ -19,11 +19,15 @@ var latencyScorer = scorer{
 	doc:  "time to first token + time per token × expected output tokens, at the percentile, in ms",
 	score: func(s *scratch, out []float64) {
 		p, output := s.route.spec.Params.Percentile, float64(s.job.output)
+		best, unknown := 0.0, false
+		compiled, stats, out := s.route.compiled, s.in.Stats, out[:len(s.eligible)]
 		for place, i := range s.eligible {
-			st := s.statsOf(i)
-			out[place] = answerTime(st.TTFT.at(p), st.PerToken.at(p), output)
+			st := at(stats, compiled[i].target, &s.unmeasured)
+			v := answerTime(st.TTFT.at(p), st.PerToken.at(p), output)
+			best, unknown = noted(best, unknown, v)
+			out[place] = v
 		}
-		settle(out)
+		settle(out, best, unknown)
 	},
 }
 

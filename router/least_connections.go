@@ -32,28 +32,30 @@ var loadScorer = scorer{
 	doc:  "(queued + running + 2/3) / weight + most lead - own lead; lead = 2 × speed / sum of speed × weight, 1/4 at most; speed = 1 / mean time of a usual answer",
 	score: func(s *scratch, out []float64) {
 		output := float64(s.route.spec.Params.OutputTokens)
+		best, unknown := 0.0, false
+		compiled, stats, load, out := s.route.compiled, s.in.Stats, s.load, out[:len(s.eligible)]
 		for place, i := range s.eligible {
-			st := s.statsOf(i)
-			out[place] = answerTime(st.TTFT.Mean, st.PerToken.Mean, output)
+			st := at(stats, compiled[i].target, &s.unmeasured)
+			v := answerTime(st.TTFT.Mean, st.PerToken.Mean, output)
+			best, unknown = noted(best, unknown, v)
+			out[place] = v
 		}
-		settle(out)
-		sum, most := 0.0, 0.0
+		if best == 0 { // nothing is known of anyone
+			best = 1
+		}
+		settle(out, best, unknown)
+		sum := 0.0
 		for place, i := range s.eligible {
-			if out[place] == 0 { // nothing is known of anyone
-				out[place] = 1
-			}
-			out[place] = 1 / out[place]
-			sum += float64(out[place] * s.route.compiled[i].weightF)
+			v := 1 / out[place]
+			out[place] = v
+			sum += float64(v * compiled[i].weightF)
 		}
-		for place := range out {
-			out[place] = min(float64(loadLead*out[place])/sum, mostLead)
-			if out[place] > most {
-				most = out[place]
-			}
-		}
+		each := loadLead / sum
+		most := atMost(float64(each*(1/best)), mostLead)
 		for place, i := range s.eligible {
-			depth := max(s.loadOf(i).Depth, 0)
-			out[place] = (float64(depth)+loadExtra)/s.route.compiled[i].weightF + (most - out[place])
+			c := &compiled[i]
+			depth := max(at(load, c.pool, &s.idle).Depth, 0)
+			out[place] = (float64(depth)+loadExtra)/c.weightF + (most - atMost(float64(each*out[place]), mostLead))
 		}
 	},
 }

@@ -36,7 +36,7 @@ type Quota struct {
 // admits reports whether n more fit. What is larger than the limit itself is
 // let through when nothing else is in the window: it would wait for ever.
 func (q *Quota) admits(n int64) bool {
-	return q.Limit <= 0 || q.Used <= 0 || n <= q.Limit-q.Used
+	return n <= q.Limit-q.Used || q.Limit <= 0 || q.Used <= 0
 }
 
 // Stats is what was measured of a target, a (pool, upstream model) pair,

@@ -1,5 +1,7 @@
 package router
 
+import "math"
+
 // multiDimensional weighs any scorers against each other.
 var multiDimensional = strategy{
 	doc: StrategyDoc{
@@ -46,15 +48,24 @@ var combinedScorer = scorer{
 	},
 }
 
-// addScaled adds scores, scaled to [0, 1], times weight, to sum.
+// addScaled adds scores, scaled to [0, 1], times weight, to sum. The highest
+// gives the weight itself, whatever is lost by rounding: two of which each is
+// the best in one of two scorers are equal.
 func addScaled(sum, scores []float64, weight float64) {
 	lowest, highest := extremes(scores)
 	if highest == lowest {
 		return
 	}
-	width := highest - lowest
+	step := weight / (highest - lowest)
+	if step > math.MaxFloat64 { // as good as equal
+		return
+	}
 	sum = sum[:len(scores)]
 	for place, v := range scores {
-		sum[place] += float64((v - lowest) / width * weight)
+		scaled := float64((v - lowest) * step)
+		if v == highest {
+			scaled = weight
+		}
+		sum[place] += scaled
 	}
 }

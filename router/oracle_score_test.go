@@ -39,8 +39,12 @@ func (o *oracle) combine(left []int) {
 			lowest, highest = math.Min(lowest, v), math.Max(highest, v)
 		}
 		for _, i := range left {
-			if highest > lowest {
-				o.score[i] += float64((scores[i] - lowest) / (highest - lowest) * d.Weight)
+			switch {
+			case math.IsInf(d.Weight/(highest-lowest), 1):
+			case highest > lowest && scores[i] == highest:
+				o.score[i] += d.Weight
+			case highest > lowest:
+				o.score[i] += float64((scores[i] - lowest) * (d.Weight / (highest - lowest)))
 			}
 		}
 	}

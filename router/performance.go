@@ -19,16 +19,20 @@ var performanceScorer = scorer{
 	doc:  "(2 × time to first token + time per token × expected output tokens) / success rate, in ms",
 	score: func(s *scratch, out []float64) {
 		output := float64(s.job.output)
+		best, unknown := 0.0, false
+		compiled, stats, out := s.route.compiled, s.in.Stats, out[:len(s.eligible)]
 		for place, i := range s.eligible {
-			st := s.statsOf(i)
+			st := at(stats, compiled[i].target, &s.unmeasured)
 			t := answerTime(st.TTFT.Mean, st.PerToken.Mean, output)
 			if known(st.TTFT.Mean) {
 				t += st.TTFT.Mean
 			}
 			ok, n := st.successes()
-			out[place] = float64(t*n) / ok
+			v := float64(t*n) / ok
+			best, unknown = noted(best, unknown, v)
+			out[place] = v
 		}
-		settle(out)
+		settle(out, best, unknown)
 	},
 }
 

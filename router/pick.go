@@ -18,9 +18,9 @@ func total(shares []uint64) uint64 {
 	return sum
 }
 
-// at is the place whose share covers position x, when the shares are laid end
-// to end.
-func at(shares []uint64, x uint64) int {
+// covering is the place whose share covers position x, when the shares are laid
+// end to end.
+func covering(shares []uint64, x uint64) int {
 	for i, w := range shares {
 		if x < w {
 			return i
@@ -38,7 +38,7 @@ func below(random, n uint64) uint64 {
 
 // pickRandom draws by share.
 func pickRandom(s *scratch) int {
-	return at(s.shares, below(s.entropy, total(s.shares)))
+	return covering(s.shares, below(s.entropy, total(s.shares)))
 }
 
 // bestPicker takes the lowest score. Whoever is within the tolerance of it is
@@ -53,13 +53,14 @@ var bestPicker = picker{
 			limit += float64(lowest * t)
 		}
 		var sum uint64
+		shares := s.shares[:len(s.scores)]
 		for place, v := range s.scores {
 			if v > limit {
-				s.shares[place] = 0
+				shares[place] = 0
 			}
-			sum += s.shares[place]
+			sum += shares[place]
 		}
-		return at(s.shares, below(s.entropy, sum))
+		return covering(shares, below(s.entropy, sum))
 	},
 }
 
@@ -72,7 +73,7 @@ var smoothPicker = picker{
 	pick: func(s *scratch) int {
 		w := total(s.shares)
 		hi, lo := bits.Mul64(s.in.Sequence%w, stride(w))
-		return at(s.shares, bits.Rem64(hi, lo, w))
+		return covering(s.shares, bits.Rem64(hi, lo, w))
 	},
 }
 

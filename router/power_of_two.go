@@ -17,10 +17,13 @@ var peakScorer = scorer{
 	name: "peak_ewma",
 	doc:  "peak EWMA of latency × (queued + running + 1/2) / weight; unknown counts as the lowest known",
 	score: func(s *scratch, out []float64) {
+		best, unknown := 0.0, false
 		for place, i := range s.eligible {
-			out[place] = s.statsOf(i).PeakEWMA
+			v := s.statsOf(i).PeakEWMA
+			best, unknown = noted(best, unknown, v)
+			out[place] = v
 		}
-		settle(out)
+		settle(out, best, unknown)
 		for place, i := range s.eligible {
 			if out[place] == 0 {
 				out[place] = 1
@@ -37,13 +40,13 @@ var twoPicker = picker{
 	doc: "the better of two drawn by weight",
 	pick: func(s *scratch) int {
 		w := total(s.shares)
-		a := at(s.shares, below(s.entropy, w))
+		a := covering(s.shares, below(s.entropy, w))
 		if len(s.shares) == 1 {
 			return a
 		}
 		drawn := s.shares[a]
 		s.shares[a] = 0
-		b := at(s.shares, below(mix(s.entropy), w-drawn))
+		b := covering(s.shares, below(mix(s.entropy), w-drawn))
 		if s.scores[b] < s.scores[a] {
 			return b
 		}

@@ -42,18 +42,21 @@ func Scorers() []string {
 	return names
 }
 
-// settle gives measurements that are not known the lowest score of those that
-// are, so that they become known (I9); 0 if none is.
-func settle(out []float64) {
-	best, unknown := 0.0, false
-	for _, v := range out {
-		switch {
-		case !known(v):
-			unknown = true
-		case best == 0 || v < best:
-			best = v
-		}
+// noted takes one more score into the lowest of those that are known, 0 if none
+// is, and whether one is not known.
+func noted(best float64, unknown bool, v float64) (float64, bool) {
+	switch {
+	case !known(v):
+		return best, true
+	case v < best || best == 0:
+		return v, unknown
 	}
+	return best, unknown
+}
+
+// settle gives measurements that are not known the lowest score of those that
+// are, as noted, so that they become known (I9).
+func settle(out []float64, best float64, unknown bool) {
 	if !unknown {
 		return
 	}
@@ -68,21 +71,37 @@ func settle(out []float64) {
 // and max of floats are slower: they mind NaN, which no score is.)
 func extremes(scores []float64) (lowest, highest float64) {
 	lowest, highest = scores[0], scores[0]
-	for _, v := range scores {
-		if v < lowest {
-			lowest = v
+	if len(scores)%2 == 1 {
+		scores = scores[1:]
+	}
+	for ; len(scores) >= 2; scores = scores[2:] {
+		a, b := scores[0], scores[1]
+		if a < lowest {
+			lowest = a
+		} else if a > highest {
+			highest = a
 		}
-		if v > highest {
-			highest = v
+		if b < lowest {
+			lowest = b
+		} else if b > highest {
+			highest = b
 		}
 	}
 	return lowest, highest
 }
 
+// atMost is the lower of two: see extremes.
+func atMost(v, bound float64) float64 {
+	if v > bound {
+		return bound
+	}
+	return v
+}
+
 // resize makes a slice of n, in the memory of s if it is large enough.
-func resize(s []float64, n int) []float64 {
+func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
-		return make([]float64, n)
+		return make([]T, n)
 	}
 	return s[:n]
 }

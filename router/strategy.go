@@ -86,18 +86,12 @@ func (st *strategy) choose(s *scratch, out *Result) {
 	s.scores = resize(s.scores, len(s.eligible))
 	if st.scorer != nil {
 		st.scorer.score(s, s.scores)
+		scores, verdicts := s.scores[:len(s.eligible)], s.verdicts
 		for place, i := range s.eligible {
-			s.verdicts[i].Score = s.scores[place]
+			verdicts[i].Score = scores[place]
 		}
 	}
-	s.shares = s.shares[:0]
-	for _, i := range s.eligible {
-		if st.share != nil {
-			s.shares = append(s.shares, st.share(s, i))
-		} else {
-			s.shares = append(s.shares, uint64(s.route.compiled[i].weight))
-		}
-	}
+	s.split(st.share)
 	place := 0
 	if n := s.route.spec.Params.Explore; n > 0 && s.in.Sequence%uint64(n) == uint64(n)-1 {
 		out.Explored = true
@@ -106,6 +100,23 @@ func (st *strategy) choose(s *scratch, out *Result) {
 		place = st.picker.pick(s)
 	}
 	out.Choice = int(s.eligible[place])
+}
+
+// split fills in the shares of the eligible.
+func (s *scratch) split(share func(*scratch, int32) uint64) {
+	s.shares = resize(s.shares, len(s.eligible))
+	shares, weights := s.shares[:len(s.eligible)], s.route.weights
+	if share == nil && len(shares) == len(weights) { // all are
+		copy(shares, weights)
+		return
+	}
+	for place, i := range s.eligible {
+		if share != nil {
+			shares[place] = share(s, i)
+		} else {
+			shares[place] = weights[i]
+		}
+	}
 }
 
 func findStrategy(name string) *strategy {

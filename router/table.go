@@ -35,6 +35,7 @@ type Route struct {
 	compiled   []candidate
 	initial    []Verdict // with the reasons that depend on nothing
 	open       []int32   // candidates without such a reason
+	weights    []uint64  // by candidate
 	traits     traits
 	dimensions []dimension // of strategy multi_dimensional
 }

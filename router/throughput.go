@@ -18,9 +18,12 @@ var throughputScorer = scorer{
 	name: "throughput",
 	doc:  "1000 / (output tokens per second)",
 	score: func(s *scratch, out []float64) {
+		best, unknown := 0.0, false
 		for place, i := range s.eligible {
-			out[place] = 1000 / s.statsOf(i).Throughput
+			v := 1000 / s.statsOf(i).Throughput
+			best, unknown = noted(best, unknown, v)
+			out[place] = v
 		}
-		settle(out)
+		settle(out, best, unknown)
 	},
 }
