@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,7 @@ type Ledger struct {
 	pub      *Publisher
 	subjects wire.Subjects
 	stream   string
+	timers   sync.Pool // of those that have been stopped
 }
 
 // New makes a Ledger; it does no I/O.
@@ -98,8 +100,16 @@ func (l *Ledger) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	timer := time.NewTimer(ackWait)
-	defer timer.Stop()
+	timer, ok := l.timers.Get().(*time.Timer)
+	if ok {
+		timer.Reset(ackWait)
+	} else {
+		timer = time.NewTimer(ackWait)
+	}
+	defer func() {
+		timer.Stop()
+		l.timers.Put(timer)
+	}()
 	select {
 	case <-f.Done():
 		return f.Result()

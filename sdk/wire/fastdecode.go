@@ -32,6 +32,16 @@ func decodeAssignment(text string, a *Assignment) error {
 	return json.Unmarshal([]byte(text), a)
 }
 
+// decodeWork is decodeAssignment with the decision left folded.
+func decodeWork(text string, a *Assignment) error {
+	s := scanner{text: text, fold: true}
+	if s.assignment(a) == nil && s.end() == nil {
+		return nil
+	}
+	*a = Assignment{}
+	return json.Unmarshal([]byte(text), a)
+}
+
 func (s *scanner) assignment(a *Assignment) error {
 	return s.object(func(key string) error {
 		switch key {
@@ -228,6 +238,9 @@ func (s *scanner) attempt(a *Attempt) error {
 		case "ho":
 			return once(&a.Hold, s.hold)
 		case "d":
+			if s.fold {
+				return s.folded(&a.Folded)
+			}
 			return once(&a.Decision, s.decision)
 		}
 		return errSlow

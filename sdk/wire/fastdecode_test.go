@@ -16,7 +16,20 @@ func randomEntry(t *testing.T, rnd *rand.Rand) Entry {
 	if !ok {
 		t.Fatal("no random entry")
 	}
-	return v.Interface().(Entry)
+	e := v.Interface().(Entry)
+	if e.Attempt != nil {
+		e.Attempt.Folded = "" // stands for Decision, not beside it
+		// So deep, quick makes few; of its own it is drawn whole.
+		if rnd.Intn(20) == 0 {
+			d, ok := quick.Value(reflect.TypeFor[Decision](), rnd)
+			if !ok {
+				t.Fatal("no random decision")
+			}
+			v := d.Interface().(Decision)
+			e.Attempt.Decision = &v
+		}
+	}
+	return e
 }
 
 // TestDecodeLikeJSON: on random entries the fast ways of reading and writing
@@ -83,6 +96,51 @@ func TestAssignmentLikeJSON(t *testing.T) {
 		if err := decodeAssignment(string(want), &fast); err != nil || !reflect.DeepEqual(fast, slow) {
 			t.Fatalf("read:\n got %+v, %v\nwant %+v", fast, err, slow)
 		}
+	}
+}
+
+// TestDecodeWork: what a worker reads and writes again is what was there, and
+// the decision is what it was once it is unfolded.
+func TestDecodeWork(t *testing.T) {
+	rnd := rand.New(rand.NewSource(3))
+	folded := 0
+	for range 1000 {
+		e := randomEntry(t, rnd)
+		h := EncodeAssignment(&Assignment{Meta: e.Meta, Progress: e.Progress, Attempt: e.Attempt})
+		want, err := DecodeAssignment(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeWork(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := EncodeAssignment(&got)[HeaderAssignment][0]; again != h[HeaderAssignment][0] {
+			t.Fatalf("written again:\n got %s\nwant %s", again, h[HeaderAssignment][0])
+		}
+		if a := got.Attempt; a != nil {
+			if a.Folded != "" {
+				folded++
+			}
+			if err := a.Unfold(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("read:\n got %+v\nwant %+v", got, want)
+		}
+	}
+	if folded == 0 {
+		t.Error("no decision was left folded")
+	}
+	for _, bad := range []string{`{"a":{"d":{"c":[`, `{"a":{"d":{"r":"x}}`, `{"a":{"d":[}]}}`, `{"a":{"d":{}`} {
+		if _, err := DecodeWork(map[string][]string{HeaderAssignment: {bad}}); err == nil {
+			t.Errorf("%s was read", bad)
+		}
+	}
+	a, err := DecodeWork(map[string][]string{HeaderAssignment: {`{"a":{"d":{"c":7}}}`}})
+	if err != nil || a.Attempt.Unfold() == nil {
+		t.Errorf("a decision that is none was unfolded (%v)", err)
 	}
 }
 

@@ -193,6 +193,9 @@ func (o *objectWriter) attempt(a *Attempt) {
 	}
 	if a.Decision != nil {
 		o.key("d").decision(a.Decision)
+	} else if a.Folded != "" {
+		o.key("d")
+		o.b = append(o.b, a.Folded...)
 	}
 	o.close()
 }

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
+	"unsafe"
 )
 
 // Attempt is one call to a provider: at its claim the fields up to Price are
@@ -43,7 +45,27 @@ type Attempt struct {
 	// Hold is what was set aside for the attempt; nil: no budget binds it.
 	Hold *Hold `json:"ho,omitempty"`
 
+	// Folded is the JSON of a Decision that has not been asked for: see DecodeWork.
+	Folded   string    `json:"-"`
 	Decision *Decision `json:"d,omitempty"`
+}
+
+// Unfold reads the Decision of an attempt that DecodeWork has left it folded
+// in. Of any other it does nothing.
+func (a *Attempt) Unfold() error {
+	if a.Folded == "" {
+		return nil
+	}
+	d := new(Decision)
+	s := scanner{text: a.Folded}
+	if err := s.decision(d); err != nil || s.end() != nil {
+		*d = Decision{}
+		if err := json.Unmarshal([]byte(a.Folded), d); err != nil {
+			return fmt.Errorf("attempt with a bad decision: %w", err)
+		}
+	}
+	a.Decision, a.Folded = d, ""
+	return nil
 }
 
 // Hold is money, tokens or a job set aside in every budget that binds an
@@ -218,7 +240,7 @@ func (r *Record) Encode() map[string][]string {
 	h := headerWriter{h: make(map[string][]string, headerRoom), values: make([]string, 0, headerRoom)}
 	set := h.set
 	set(HeaderStatus, string(r.Status))
-	set(HeaderEntry, string(entry))
+	set(HeaderEntry, text(entry))
 	set(HeaderReason, string(r.Reason))
 	if !r.Until.IsZero() {
 		set(HeaderUntil, r.Until.UTC().Format(time.RFC3339Nano))
@@ -300,17 +322,30 @@ func DecodeRecord(header map[string][]string, body []byte) (Record, error) {
 // EncodeAssignment is the assignment as the headers of a queue message.
 func EncodeAssignment(a *Assignment) map[string][]string {
 	b := appendAssignment(make([]byte, 0, entrySize), a)
-	return map[string][]string{HeaderAssignment: {string(b)}}
+	return map[string][]string{HeaderAssignment: {text(b)}}
 }
+
+// text is a string of what nobody will change any more.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // DecodeAssignment reads what EncodeAssignment made.
 func DecodeAssignment(header map[string][]string) (Assignment, error) {
+	return assignment(header, decodeAssignment)
+}
+
+// DecodeWork is DecodeAssignment for a worker, which hands the decision on as it
+// is and seldom looks into it: it is left folded, for [Attempt.Unfold].
+func DecodeWork(header map[string][]string) (Assignment, error) {
+	return assignment(header, decodeWork)
+}
+
+func assignment(header map[string][]string, decode func(string, *Assignment) error) (Assignment, error) {
 	var a Assignment
 	v := header[HeaderAssignment]
 	if len(v) != 1 {
 		return a, fmt.Errorf("queue message without a %s header", HeaderAssignment)
 	}
-	if err := decodeAssignment(v[0], &a); err != nil {
+	if err := decode(v[0], &a); err != nil {
 		return a, fmt.Errorf("queue message with bad %s: %w", HeaderAssignment, err)
 	}
 	return a, nil

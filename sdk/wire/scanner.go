@@ -20,6 +20,7 @@ func once[T any](v **T, read func(*T) error) error {
 type scanner struct {
 	text string
 	at   int
+	fold bool // leaves an attempt's decision as it is
 }
 
 func (s *scanner) next() byte {
@@ -158,6 +159,34 @@ func (s *scanner) boolean(v *bool) error {
 			*v = b.value
 			s.at += len(b.text)
 			return nil
+		}
+	}
+	return errSlow
+}
+
+// folded passes over an object and takes its text. What is not JSON in it is
+// noticed by who unfolds it.
+func (s *scanner) folded(v *string) error {
+	if *v != "" || s.next() != '{' {
+		return errSlow
+	}
+	start, depth := s.at, 0
+	for ; s.at < len(s.text); s.at++ {
+		switch s.text[s.at] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				s.at++
+				*v = s.text[start:s.at]
+				return nil
+			}
+		case '"':
+			for s.at++; s.at < len(s.text) && s.text[s.at] != '"'; s.at++ {
+				if s.text[s.at] == '\\' {
+					s.at++
+				}
+			}
 		}
 	}
 	return errSlow

@@ -62,7 +62,7 @@ func (r *Runner) deliver(hard context.Context, p Pool, m jetstream.Msg) verdict 
 		r.cfg.Logger.Error("work message without JetStream metadata dropped", "pool", p.Name)
 		return done
 	}
-	asg, err := wire.DecodeAssignment(m.Headers())
+	asg, err := wire.DecodeWork(m.Headers())
 	if err != nil || asg.Attempt == nil || !asg.Meta.Valid() {
 		r.cfg.Logger.Error("unreadable work message dropped", "pool", p.Name, "seq", md.Seq, "err", err)
 		return done
@@ -227,6 +227,11 @@ func (a *attempt) end(claim uint64, out *engine.Outcome, cause error) verdict {
 	at.RetryAfterMS, at.Limits = out.RetryAfter.Milliseconds(), out.Limits
 	if out.Err != nil {
 		at.ErrorCode = out.Err.Code
+	}
+	if at.Status != wire.Succeeded { // what follows depends on what the router had in mind
+		if err := at.Unfold(); err != nil {
+			a.warn("the router's decision cannot be read", err)
+		}
 	}
 	cancelled := errors.Is(cause, errAborted)
 	if out.Status == wire.Cancelled && !cancelled { // cut off by our own stop
