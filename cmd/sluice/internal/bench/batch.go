@@ -190,8 +190,9 @@ func (b *batchRun) awaitHTTP(ctx context.Context) error {
 	}
 }
 
-// patience is how long a batch may make no progress.
-const patience = 2 * time.Minute
+// patience is how long a batch may make no progress. A million lines are
+// validated for half a minute, and for many on a machine that others use.
+const patience = 15 * time.Minute
 
 // follow polls the batch to its end, and kills the server on the way.
 func (b *batchRun) follow(ctx context.Context, id string, begin time.Time) (*web.Batch, error) {
