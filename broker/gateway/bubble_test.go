@@ -160,6 +160,46 @@ func TestNoHeartbeatsWhileChunksCome(t *testing.T) {
 	})
 }
 
+// TestBurstIsNotHeldBack: events of one moment are one packet or few, and the
+// client has the last of them long before the next come.
+func TestBurstIsNotHeldBack(t *testing.T) {
+	var first []string
+	for range 30 {
+		first = append(first, delta("a"))
+	}
+	inBubble(t, func(b *broker, job wire.Job) {
+		b.claim(job, 1)
+		for i, d := range first {
+			b.chunks(job, 1, i, false, d)
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(10 * time.Second)
+		b.chunks(job, 1, len(first), true, doneSSE)
+		b.succeed(job, 1, completion("a"))
+	}, func(u *bubble) {
+		start, reads := time.Now(), 0
+		res := u.send(streamBody)
+		defer func() { _ = res.Body.Close() }()
+		got := make([]byte, 0, 1<<20)
+		for len(got) < len(sse(first...)) {
+			n, err := res.Body.Read(got[len(got):cap(got)])
+			if reads++; err != nil {
+				u.t.Fatalf("%d bytes and %v", len(got), err)
+			}
+			got = got[:len(got)+n]
+		}
+		if d := time.Since(start); string(got) != sse(first...) || d > time.Second {
+			t.Errorf("after %s: %s", d, got)
+		}
+		if reads > 10 { // 3 ms of events, and buffers of 2 and 4 KiB
+			t.Errorf("%d events came in %d pieces", len(first), reads)
+		}
+		if rest := u.read(res); rest != sse(doneSSE) {
+			t.Errorf("then %q", rest)
+		}
+	})
+}
+
 func TestErrorAfterAHeartbeat(t *testing.T) {
 	inBubble(t, after(time.Minute, fail(wire.Errorf(wire.CodeContentFilter, "", "no"), 400)), func(u *bubble) {
 		res := u.send(streamBody)

@@ -11,8 +11,9 @@ import (
 )
 
 // events writes server-sent events. What is written is flushed by a goroutine
-// of its own, so a burst of events costs one packet, and a lone one does not
-// wait. It also sends the heartbeats.
+// of its own: at once, unless it flushed less than flushPause ago, so a burst of
+// events costs one packet, and a lone one does not wait. It also sends the
+// heartbeats.
 type events struct {
 	w        http.ResponseWriter
 	rc       *http.ResponseController
@@ -33,6 +34,10 @@ type events struct {
 
 	limited time.Time // when the writer's deadline was last set
 }
+
+// flushPause is the time between two flushes of one stream, at least: more
+// packets a second than its inverse are of no use to who reads them.
+const flushPause = 2 * time.Millisecond
 
 // lock is a mutex made of a channel: it is held across writes to the network,
 // and tests under fake time can tell waiting for a channel from being stuck.
@@ -57,12 +62,27 @@ func (g *Gateway) newEvents(c *call) *events {
 func (s *events) run() {
 	beat := time.NewTicker(s.every)
 	defer beat.Stop()
+	rest := time.NewTimer(s.every)
+	rest.Stop()
+	defer rest.Stop()
+	var last time.Time // of a flush
+	dirty := s.dirty   // nil: rest ends first
 	for {
 		select {
-		case <-s.dirty:
-			s.lock.lock()
-			s.flush()
-			s.lock.unlock()
+		case <-dirty:
+			if wait := flushPause - time.Since(last); wait > 0 {
+				dirty = nil
+				rest.Reset(wait)
+				continue
+			}
+			last = s.flushNow()
+		case <-rest.C:
+			dirty = s.dirty
+			select { // of what is flushed now
+			case <-dirty:
+			default:
+			}
+			last = s.flushNow()
 		case <-beat.C:
 			s.beat()
 		case <-s.stop:
@@ -152,11 +172,12 @@ func (s *events) flush() {
 	s.err = s.rc.Flush()
 }
 
-// flushNow sends what is buffered before what follows.
-func (s *events) flushNow() {
+// flushNow sends what is buffered before what follows, and says when.
+func (s *events) flushNow() time.Time {
 	s.lock.lock()
 	defer s.lock.unlock()
 	s.flush()
+	return time.Now()
 }
 
 // close ends the stream, with f as its last event if the header is out

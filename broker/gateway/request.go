@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // Headers of requests beside those of the contract's section 2.
@@ -33,15 +34,6 @@ type request struct {
 	background bool   // the client comes back for the answer
 	streams    bool   // the client reads events now
 	echo       object // of the body, for a response in the background
-}
-
-// options are the fields of a body that the gateway itself acts on. What does
-// not fit is left to wire.ParseJob and the provider.
-type options struct {
-	Background    bool `json:"background"`
-	StreamOptions struct {
-		IncludeUsage bool `json:"include_usage"`
-	} `json:"stream_options"`
 }
 
 // parse makes a request of what a client sent. It applies wire.ParseJob, so it
@@ -75,17 +67,19 @@ func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.
 	}
 	r := &request{meta: parsed.Meta, named: named, keep: keep}
 	r.meta.ID = id
-	var o options
-	if parsed.Stream || bytes.Contains(body, []byte(`"background"`)) {
-		_ = json.Unmarshal(body, &o) // see options
+	// What does not fit in these fields is left to wire.ParseJob and the provider.
+	r.streams = r.meta.Stream && e != wire.Embeddings
+	if r.streams {
+		r.usage = isTrue(jsonscan.Get(jsonscan.Get(body, "stream_options"), "include_usage"))
 	}
-	r.usage, r.streams = o.StreamOptions.IncludeUsage, r.meta.Stream && e != wire.Embeddings
-	if o.Background && e == wire.Responses {
+	if e == wire.Responses && isTrue(jsonscan.Get(body, "background")) {
 		r.inBackground(body)
 	}
 	r.job = jobOf(&r.meta, body)
 	return r, nil
 }
+
+func isTrue(value []byte) bool { return string(value) == "true" }
 
 // inBackground lets the job go on without its client, and store its chunks, so
 // that it can be followed from any place later.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // relay carries a job's chunks into one stream of events.
@@ -104,22 +105,18 @@ func (r *relay) hold(chunk *sdk.Chunk) bool {
 
 // silent reports whether a chunk of a chat answer only opens it.
 func silent(data []byte) bool {
-	var o struct {
-		Choices []struct {
-			Delta        map[string]json.RawMessage
-			FinishReason *string `json:"finish_reason"`
-		}
-	}
-	if json.Unmarshal(data, &o) != nil {
+	if jsonscan.Kind(data) != '{' {
 		return false
 	}
-	for _, c := range o.Choices {
-		for name, v := range c.Delta {
-			if s := string(v); name != "role" && s != "null" && s != `""` {
+	choices := jsonscan.NewArray(jsonscan.Get(data, "choices"))
+	for c, ok := choices.Next(); ok; c, ok = choices.Next() {
+		delta := jsonscan.NewObject(jsonscan.Get(c, "delta"))
+		for m, ok := delta.Next(); ok; m, ok = delta.Next() {
+			if v := string(m.Value); string(m.Key) != "role" && v != "null" && v != `""` {
 				return false
 			}
 		}
-		if c.FinishReason != nil {
+		if !jsonscan.Null(jsonscan.Get(c, "finish_reason")) {
 			return false
 		}
 	}
@@ -242,9 +239,7 @@ func (c *call) dispensable(data []byte) bool {
 	if !bytes.Contains(data, []byte(`"usage"`)) || bytes.Contains(data, []byte(`"usage":null`)) {
 		return false
 	}
-	var o struct {
-		Choices []json.RawMessage
-		Usage   json.RawMessage
-	}
-	return json.Unmarshal(data, &o) == nil && len(o.Choices) == 0 && len(o.Usage) > 0 && o.Usage[0] == '{'
+	choices := jsonscan.NewArray(jsonscan.Get(data, "choices"))
+	_, some := choices.Next()
+	return !some && jsonscan.Kind(jsonscan.Get(data, "usage")) == '{'
 }

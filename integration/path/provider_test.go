@@ -18,6 +18,7 @@ type reply struct {
 	header http.Header
 	events []string      // a stream: each event's data
 	every  time.Duration // before each event
+	burst  int           // that many events at a time: only the first of them waits; 0: all wait
 	cut    bool          // the stream ends before its last events
 	err    error         // instead of an answer
 }
@@ -144,8 +145,10 @@ func (b *stream) Read(p []byte) (int, error) {
 	for b.buf == "" {
 		switch {
 		case b.next < len(b.rep.events):
-			if err := b.s.wait(b.r, b.c, b.rep.every); err != nil {
-				return 0, err
+			if b.rep.burst == 0 || b.next%b.rep.burst == 0 {
+				if err := b.s.wait(b.r, b.c, b.rep.every); err != nil {
+					return 0, err
+				}
 			}
 			b.buf = "data: " + b.rep.events[b.next] + "\n\n"
 		case b.rep.cut:

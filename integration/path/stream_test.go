@@ -124,6 +124,57 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// TestStreamBurst: events that come together go together, and none waits for the
+// next burst.
+func TestStreamBurst(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g"), every: 10 * time.Second, burst: 3})
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+		var live []chunk
+		if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(m *nats.Msg) {
+			live = append(live, r.chunk(m.Header, m.Data, time.Now()))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		id := r.publish(chat, wire.HeaderStream, "true")
+		if res := r.result(id); res.Status != wire.Succeeded || !bytes.Contains(res.Body, []byte("abcdefg")) {
+			t.Fatalf("%s: %s", res.Status, res.Body)
+		}
+		checkChunks(t, live, 1)
+		checkChunks(t, r.chunks(id), 1)
+		if len(live) != 10 || !strings.Contains(live[6].data, `"g"`) || live[9].data != "[DONE]" {
+			t.Fatalf("%d chunks: %+v", len(live), live)
+		}
+		for i, c := range live[:9] {
+			near(t, "chunk "+strconv.Itoa(i), c.at.Sub(began), time.Duration(i/3+1)*10*time.Second, 10*time.Millisecond)
+		}
+		r.empty()
+	})
+}
+
+// TestCutBurst: what a provider sent before its stream broke off is there.
+func TestCutBurst(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(n int, _ string) reply {
+			if n == 1 {
+				return reply{events: words("one ", "two ", "three ")[:3], cut: true}
+			}
+			return reply{events: words("uno ", "dos")}
+		}}
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+		id := r.publish(chat, wire.HeaderStream, "true")
+		if res := r.result(id); res.Status != wire.Succeeded || res.Entry.Attempt.N != 2 {
+			t.Fatalf("%s by %+v", res.Status, res.Entry.Attempt)
+		}
+		stored := r.chunks(id)
+		checkChunks(t, stored, 2)
+		if len(stored) != 4+5 || !strings.Contains(stored[2].data, "three") || !strings.Contains(stored[3].data, "stream_truncated") {
+			t.Errorf("chunks %+v", stored)
+		}
+	})
+}
+
 // TestStreamNotAskedFor: without the wish there are no chunks.
 func TestStreamNotAskedFor(t *testing.T) {
 	bubble(t, func(t *testing.T, dir string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,38 +14,121 @@ import (
 
 // chunker publishes the events of one attempt. Only the last is acknowledged
 // by the stream: then all before it, from the same connection, are stored.
+//
+// An event is published at once, unless one was less than chunkPause ago: what
+// comes faster than anybody reads goes together, and costs the connection, the
+// server and each reader one wake-up instead of one for each event.
 type chunker struct {
-	a     *attempt
-	n     int
-	index int
+	a *attempt
+	n int
+
+	mu    sync.Mutex // emit belongs to one goroutine, and due to the timer's
+	held  [][]byte   // events that wait, in order
+	size  int        // their bytes
+	sent  time.Time  // when events were published last
+	timer *time.Timer
+	msg   *nats.Msg // of every event but the last: the connection copies what it sends
+	index int       // of the next message
 	ended bool
+	err   error // of a publish; after it nothing but the end is published
 }
 
-// emit publishes one event.
+const (
+	chunkPause = 2 * time.Millisecond // between two publishes of one attempt
+	chunkHeld  = 64 << 10             // bytes of events that wait at most
+)
+
+// emit publishes one event, or holds it for chunkPause at most. An error may be
+// that of an event before it.
 func (c *chunker) emit(event []byte, last bool) error {
-	m := chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, event, last)
-	c.index++
-	if !last {
-		return c.a.cfg.JS.Conn().PublishMsg(m)
+	if last {
+		return c.end(event)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = append(c.held, event)
+	c.size += len(event)
+	now := time.Now()
+	if wait := chunkPause - now.Sub(c.sent); wait > 0 && c.size < chunkHeld {
+		if len(c.held) == 1 {
+			c.arm(wait)
+		}
+		return c.err
+	}
+	return c.publish(now)
+}
+
+// arm has what is held published after a while. The caller holds the lock.
+func (c *chunker) arm(wait time.Duration) {
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, c.due)
+	} else {
+		c.timer.Reset(wait)
+	}
+}
+
+func (c *chunker) due() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.publish(time.Now()) // the next emit says it
+}
+
+// publish publishes what is held. The caller holds the lock.
+func (c *chunker) publish(now time.Time) error {
+	for i, event := range c.held {
+		c.held[i] = nil
+		if c.err == nil {
+			c.err = c.one(event)
+		}
+	}
+	c.held, c.size, c.sent = c.held[:0], 0, now
+	return c.err
+}
+
+func (c *chunker) one(event []byte) error {
+	if c.msg == nil {
+		c.msg = chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, nil, false)
+	}
+	c.msg.Header[wire.HeaderIndex][0], c.msg.Data = strconv.Itoa(c.index), event
+	if err := c.a.cfg.JS.Conn().PublishMsg(c.msg); err != nil {
+		return err
+	}
+	c.index++
+	return nil
+}
+
+// end publishes what is held and the last event, and waits until all are
+// stored. It fails only for an event before the last.
+func (c *chunker) end(event []byte) error {
+	c.mu.Lock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	err := c.publish(time.Now())
+	m := chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, event, true)
 	c.ended = true
+	c.mu.Unlock() // due must not wait for a server
 	ctx, cancel := context.WithTimeout(context.Background(), chunkTimeout)
 	defer cancel()
 	if _, err := c.a.cfg.JS.PublishMsg(ctx, m); err != nil {
 		c.a.warn("last chunk not acknowledged; the answer is in the record", err)
 	}
-	return nil
+	return err
 }
 
 // open reports whether readers still wait for the attempt's last chunk.
-func (c *chunker) open() bool { return c.index > 0 && !c.ended }
+func (c *chunker) open() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.ended && c.index+len(c.held) > 0
+}
 
 // close ends a stream that broke off, with the error as its last chunk.
 func (c *chunker) close(cause *wire.Error) {
 	if cause == nil {
 		cause = wire.Errorf(wire.CodeStreamTruncated, "", "the stream ended early")
 	}
-	_ = c.emit(cause.Body(), true) // emit of a last chunk never fails
+	_ = c.end(cause.Body()) // the attempt has its own error
 }
 
 func chunkMsg(s wire.Subjects, m *wire.Meta, attempt, index int, event []byte, last bool) *nats.Msg {
