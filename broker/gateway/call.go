@@ -123,6 +123,7 @@ func (c *call) submit(ctx context.Context, client *client) *wire.Error {
 		c.g.readers.join(c.key())
 	}
 	job, release, err := client.Attend(ctx, c.req.job)
+	c.g.acks.note(err, c.g.cfg.Logger)
 	c.release = release
 	c.job, c.req.job.Body = job, nil // so that it is not kept while the job runs
 	c.req.meta.ID = job.ID()

@@ -34,6 +34,7 @@ type Gateway struct {
 	logins  sessions
 	live    feeds
 	meters  meters
+	acks    acks
 	handler http.Handler
 	started time.Time
 

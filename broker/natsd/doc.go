@@ -22,4 +22,7 @@
 //	I2  An answer leaves $G to whoever asked, in its own account, wherever the
 //	    reply subject points.
 //	I3  No client stays connected with a key that would not let it in now.
+//	I4  A server that could not write, as on a full disk, is started anew once
+//	    there is room (Keep): with the same folder, address, limits and tenants,
+//	    and with everything that it ever acknowledged.
 package natsd

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -33,11 +35,22 @@ type Config struct {
 // Tenant is a NATS user with an account of its own.
 type Tenant struct{ Name, Key string }
 
-// Server is a running embedded nats-server.
+// Server is a running embedded nats-server. It is safe for concurrent use.
 type Server struct {
-	srv      *server.Server
-	logins   *logins // nil: open
-	password string  // of internalUser
+	cfg      Config
+	opts     *server.Options // with the first start's limits and port, for the next ones
+	password string          // of internalUser; empty: open
+	fault    atomic.Pointer[error]
+
+	change  sync.Mutex // held by who starts the server anew, or changes its tenants
+	tenants []Tenant   // under change
+
+	mu     sync.RWMutex
+	srv    *server.Server
+	logins *logins // of srv; nil: open
+
+	disk      func(dir string) (free, size int64)
+	keepEvery time.Duration // 0: keepEvery; tests are in a hurry
 }
 
 // readyTimeout bounds how long a start may take; large streams need to be
@@ -50,54 +63,95 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{}
+	s := &Server{cfg: cfg, opts: opts, tenants: cfg.Tenants, disk: disk}
 	if len(cfg.Tenants) > 0 {
 		if s.password, err = password(cfg.DataDir); err != nil {
 			return nil, err
 		}
-		s.logins = &logins{subjects: cfg.Subjects, ready: make(chan struct{})}
-		opts.CustomClientAuthentication = s.logins
+	}
+	if err := s.boot(); err != nil {
+		return nil, err
+	}
+	if a, ok := s.srv.Addr().(*net.TCPAddr); ok && a != nil {
+		opts.Port = a.Port
+	}
+	opts.JetStreamMaxStore = s.srv.JetStreamConfig().MaxStore
+	return s, nil
+}
+
+// boot starts a server with the tenants there are.
+func (s *Server) boot() error {
+	opts := s.opts.Clone() // the server writes to it
+	var l *logins
+	if s.password != "" {
+		l = &logins{subjects: s.cfg.Subjects, ready: make(chan struct{})}
+		opts.CustomClientAuthentication = l
 	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
-		return nil, fmt.Errorf("embedded NATS: %w", err)
+		return fmt.Errorf("embedded NATS: %w", err)
 	}
-	s.srv = srv
-	if cfg.Logger != nil {
-		srv.SetLoggerV2(&logger{log: cfg.Logger.With("part", "nats")}, false, false, false)
+	if s.cfg.Logger != nil {
+		srv.SetLoggerV2(&logger{log: s.cfg.Logger.With("part", "nats")}, false, false, false)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(readyTimeout) {
+	if err := s.await(srv, l); err != nil {
 		srv.Shutdown()
-		return nil, fmt.Errorf("embedded NATS: not ready on %q after %s: is the port taken?", cfg.Listen, readyTimeout)
+		srv.WaitForShutdown()
+		return fmt.Errorf("embedded NATS: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.srv, s.logins = srv, l
+	return nil
+}
+
+// await returns once the server takes connections and knows its tenants.
+func (s *Server) await(srv *server.Server, l *logins) error {
+	if !srv.ReadyForConnections(readyTimeout) {
+		return fmt.Errorf("not ready on %q after %s: is the port taken?", s.cfg.Listen, readyTimeout)
 	}
 	if !srv.JetStreamEnabled() {
-		srv.Shutdown()
-		return nil, fmt.Errorf("embedded NATS: JetStream could not start in %s: is the folder writable?", opts.StoreDir)
+		return fmt.Errorf("JetStream could not start in %s: is the folder writable?", s.opts.StoreDir)
 	}
-	if s.logins != nil {
-		// The server must run before it takes accounts, and JetStream start
-		// while ours is the only one, which it then belongs to by default.
-		if err := s.logins.replace(srv, s.password, cfg.Tenants); err != nil {
-			s.Stop()
-			return nil, fmt.Errorf("embedded NATS: %w", err)
-		}
-		close(s.logins.ready)
+	if l == nil {
+		return nil
 	}
-	return s, nil
+	// The server must run before it takes accounts, and JetStream start
+	// while ours is the only one, which it then belongs to by default.
+	if err := l.replace(srv, s.password, s.tenants); err != nil {
+		return err
+	}
+	close(l.ready)
+	return nil
+}
+
+// running is the server of now, which may have ended.
+func (s *Server) running() *server.Server {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.srv
 }
 
 // SetTenants replaces the tenants of a running server. Clients of a tenant
 // that is gone, or has another key now, are disconnected; nobody else notices.
 // A server without tenants does not get any that way, nor does it lose all.
 func (s *Server) SetTenants(list []Tenant) error {
-	if (s.logins == nil) != (len(list) == 0) {
+	if (s.password == "") != (len(list) == 0) {
 		return errMode
 	}
-	if s.logins == nil {
+	if s.password == "" {
 		return nil
 	}
-	return s.logins.replace(s.srv, s.password, list)
+	s.change.Lock()
+	defer s.change.Unlock()
+	if srv := s.running(); srv.Running() { // else the next start knows them
+		if err := s.logins.replace(srv, s.password, list); err != nil {
+			return err
+		}
+	}
+	s.tenants = list
+	return nil
 }
 
 var errMode = errors.New("NATS asks for keys, or not, from its start on: restart it to change that")
@@ -167,30 +221,35 @@ func options(cfg Config) (*server.Options, error) {
 	return o, nil
 }
 
-// Connect opens an in-process connection for one of our own parts.
+// Connect opens an in-process connection for one of our own parts. It comes
+// back by itself when the server was started anew.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append([]nats.Option{nats.Name(name), nats.InProcessServer(s.srv), nats.MaxReconnects(-1)}, opts...)
+	opts = append([]nats.Option{nats.Name(name), nats.InProcessServer(s), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond)}, opts...)
 	if s.password != "" {
 		opts = append(opts, nats.UserInfo(internalUser, s.password))
 	}
 	return nats.Connect("", opts...)
 }
 
+// InProcessConn is a new connection to the server of now; nats.go asks for it.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.running().InProcessConn() }
+
 // Addr is the client listener's address, empty if there is none.
 func (s *Server) Addr() string {
-	if a, ok := s.srv.Addr().(*net.TCPAddr); ok && a != nil {
+	if a, ok := s.running().Addr().(*net.TCPAddr); ok && a != nil {
 		return a.String()
 	}
 	return ""
 }
 
 // MaxStore is how many bytes all streams together may have.
-func (s *Server) MaxStore() int64 { return s.srv.JetStreamConfig().MaxStore }
+func (s *Server) MaxStore() int64 { return s.opts.JetStreamMaxStore }
 
 // Stop shuts the server down in good order and waits for it.
 func (s *Server) Stop() {
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
+	srv := s.running()
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }
 
 // logger hands the server's own log lines to slog, from warnings up.

@@ -8,7 +8,7 @@ import (
 // room is how many bytes the streams may have: what they have now, and three
 // quarters of what is free beside that. 0: not known, the server decides.
 func room(dataDir, storeDir string) int64 {
-	available := free(dataDir)
+	available, _ := disk(dataDir)
 	if available <= 0 {
 		return 0
 	}

@@ -115,6 +115,12 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 		return err
 	}
 	defer a.stopNATS()
+	if a.srv != nil {
+		keep, stop := context.WithCancel(context.WithoutCancel(ctx)) // the last ends are to be stored, too
+		var kept sync.WaitGroup
+		kept.Go(func() { a.srv.Keep(keep) })
+		defer func() { stop(); kept.Wait() }()
+	}
 	return a.run(ctx)
 }
 

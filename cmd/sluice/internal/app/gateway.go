@@ -94,6 +94,11 @@ func (a *App) ready() error {
 			return errors.New("NATS is not connected")
 		}
 	}
+	if a.srv != nil {
+		if err := a.srv.Fault(); err != nil {
+			return fmt.Errorf("NATS cannot write: make room on the disk of the data folder (%w)", err)
+		}
+	}
 	return nil
 }
 

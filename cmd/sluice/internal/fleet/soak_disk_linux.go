@@ -23,8 +23,8 @@ const ballast = "ballast"
 
 // ServeDisk is the body of the process that has a disk of its own: a tmpfs of so
 // many MiB at dir, in a mount namespace, a third of it filled. It starts a
-// broker on it for each line "start" of in, kills it at "kill", makes room at
-// "free", and answers each with a line: the broker's process ID, or 0.
+// broker on it for the line "start" of in, makes room at "free", and answers each
+// with a line: the broker's process ID, or 0.
 func ServeDisk(dir, size string, args []string, in io.Reader, out io.Writer) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("disk: %w", err)
@@ -40,14 +40,12 @@ func ServeDisk(dir, size string, args []string, in io.Reader, out io.Writer) err
 		return err
 	}
 	var cmd *exec.Cmd
-	kill := func() {
+	defer func() {
 		if cmd != nil {
 			_ = cmd.Process.Kill() // fails only if it has ended
 			_ = cmd.Wait()         // how it ended does not matter
-			cmd = nil
 		}
-	}
-	defer kill()
+	}()
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		pid := 0
 		switch lines.Text() {
@@ -58,8 +56,6 @@ func ServeDisk(dir, size string, args []string, in io.Reader, out io.Writer) err
 				return err
 			}
 			pid = cmd.Process.Pid
-		case "kill":
-			kill()
 		case "free":
 			if err := os.Remove(filepath.Join(dir, ballast)); err != nil {
 				return err
@@ -73,7 +69,8 @@ func ServeDisk(dir, size string, args []string, in io.Reader, out io.Writer) err
 }
 
 // soakDisk fills a real disk, of which something else has a third: submissions
-// are refused, and what was accepted is there when there is room again.
+// are refused, and what was accepted runs when there is room again, in the same
+// process.
 func soakDisk(ctx context.Context, o *SoakOptions) (*soakResult, error) {
 	s, err := prepareSoaked(4, ", max_store: 1073741824")
 	if err != nil {
@@ -118,21 +115,29 @@ func soakDisk(ctx context.Context, o *SoakOptions) (*soakResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	most := peak(pid)
-	for _, what := range []string{"free", "kill", "start"} {
-		if pid, err = say(what); err != nil {
-			return nil, err
+	err = until(ctx, 30*time.Second, "/readyz to say so", func() error {
+		if err := (&Fleet{http: s.http}).get(ctx, "readyz", &struct{}{}); err == nil || !strings.Contains(err.Error(), "make room") {
+			return fmt.Errorf("it says %v", err)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	if _, err = say("free"); err != nil {
+		return nil, err
+	}
+	began := time.Now()
 	if err := s.ready(ctx); err != nil {
 		return nil, fmt.Errorf("with room again: %w\n%s", err, d.tail(2000))
 	}
+	back := time.Since(began)
 	close(s.provider.gate)
 	if err := s.finish(ctx, ids); err != nil {
 		return nil, err
 	}
-	return &soakResult{fmt.Sprintf("a disk of %d MiB fills up: %d jobs of 256 KiB accepted, then refused (%s); with room again all of them run", o.Disk, len(ids), refusal),
-		max(most, peak(pid)), soakBound}, nil
+	return &soakResult{fmt.Sprintf("a disk of %d MiB fills up: %d jobs of 256 KiB accepted, then refused (%s); ready by itself %s after there is room again, and all of them run",
+		o.Disk, len(ids), refusal, back.Round(100*time.Millisecond)), peak(pid), soakBound}, nil
 }
 
 // fill submits jobs until they are refused for good.
