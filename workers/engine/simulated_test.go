@@ -72,6 +72,7 @@ var bodies = map[wire.Endpoint]string{
 	wire.ChatCompletions: hello,
 	wire.Completions:     `{"model":"chat","prompt":"Say hello to the world"}`,
 	wire.Responses:       `{"model":"chat","input":"Say hello to the world"}`,
+	wire.Messages:        `{"model":"chat","max_tokens":9,"messages":[{"role":"user","content":"Say hello to the world"}]}`,
 	wire.Embeddings:      `{"model":"chat","input":["hello world","again"],"dimensions":4}`,
 }
 

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/adapter"
 	"github.com/sluicehq/sluice/workers/engine"
 )
 
@@ -188,23 +191,42 @@ func TestI4BoundedMemory(t *testing.T) {
 	}
 }
 
-// FuzzStream plays anything as a stream: Do returns, keeps I1 and I2, and says
-// succeeded only with a valid answer.
+// FuzzStream plays anything as the answer of any provider: Do returns, keeps I1
+// and I2, and says succeeded only with a valid answer.
 func FuzzStream(f *testing.F) {
 	for name := range recorded {
-		f.Add(transcript(f, name), uint8(3))
+		f.Add(transcript(f, name), uint8(3), uint16(0))
 	}
-	f.Fuzz(func(t *testing.T, body []byte, pieces uint8) {
-		for _, ep := range []wire.Endpoint{wire.ChatCompletions, wire.Completions, wire.Responses} {
-			c, h := streamCall(ep)
-			o := endpoint(t, &script{kind: "text/event-stream", body: body, pieces: int(pieces)}, nil).Do(context.Background(), c)
-			h.check(t, string(ep))
-			if !o.Status.Terminal() || (o.Status == wire.Succeeded) != (o.Err == nil) || (o.Body != nil) != (o.Err == nil) {
-				t.Fatalf("%+v", o)
+	var ends []*engine.Endpoint
+	s := &script{}
+	for _, name := range adapter.Names() {
+		ends = append(ends, endpoint(f, s, func(c *engine.Config) { c.Adapter, c.APIKey = name, "" }))
+		files, _ := filepath.Glob("../adapter/testdata/" + name + "/*.sse")
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
 			}
-			if o.Err == nil {
-				canonical(t, o.Body)
-			}
+			f.Add(b, uint8(0), uint16(len(ends)-1))
+		}
+	}
+	asked := []wire.Endpoint{wire.ChatCompletions, wire.Completions, wire.Responses, wire.Messages}
+	kinds := []string{"text/event-stream", "application/vnd.amazon.eventstream", "application/json", ""}
+	f.Fuzz(func(t *testing.T, body []byte, pieces uint8, which uint16) {
+		e := ends[int(which)%len(ends)]
+		which /= uint16(len(ends))
+		ep := asked[which%4]
+		s.body, s.pieces, s.kind, s.status = body, int(pieces), kinds[which/4%4], []int{200, 200, 200, 500}[which/16%4]
+		c, h := streamCall(ep)
+		o := e.Do(context.Background(), c)
+		h.check(t, string(ep))
+		if !o.Status.Terminal() || (o.Status == wire.Succeeded) != (o.Err == nil) || (o.Body != nil) != (o.Err == nil) {
+			t.Fatalf("%+v", o)
+		}
+		if o.Err == nil {
+			canonical(t, o.Body)
+		} else if o.Err.Code == wire.CodeInternal {
+			t.Fatalf("%v", o.Err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -41,6 +42,31 @@ func FuzzParseScope(f *testing.F) {
 		}
 		if again, err := ParseScope(s.String()); err != nil || again.String() != s.String() {
 			t.Errorf("%q: %q, then %q, %v", text, s, again, err)
+		}
+	})
+}
+
+// FuzzDefinition: a budget that an administrator sends is refused with the
+// fields at fault, or is one that its own definition gives again.
+func FuzzDefinition(f *testing.F) {
+	f.Add([]byte(`{"scope":"tenant:acme","limit_nano_usd":5000000000,"window":"day","zone":"Europe/Berlin","on_exceeded":"cheaper","alerts":[50,100]}`))
+	f.Add([]byte(`{"scope":"global","limit_tokens":1,"window":"month","rolling":true,"unknown_price":"allow","unknown_cost":"estimate","alerts":[0]}`))
+	f.Add([]byte(`{"scope":"label:a=b,pool:x","limit_jobs":-1,"window":"total","zone":"../x","alerts":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var d Definition
+		if json.Unmarshal(text, &d) != nil {
+			return
+		}
+		b, faults := d.Parse()
+		if len(faults) > 0 {
+			if Error(faults) == "" || faults[0].Field == "" {
+				t.Fatalf("%+v", faults)
+			}
+			return
+		}
+		again := b.Define()
+		if c, faults := again.Parse(); len(faults) > 0 || c.ID() != b.ID() || c.Limit != b.Limit || b.Limit <= 0 || c.Show(b.Limit) != b.Show(b.Limit) || !slices.Equal(c.Alerts, b.Alerts) {
+			t.Fatalf("%s: %+v, then %+v, %v", text, b, c, faults)
 		}
 	})
 }

@@ -40,9 +40,21 @@ func ReadTrace(path string, limit int) ([]Arrival, error) {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	r := csv.NewReader(f)
-	if _, err := r.Read(); err != nil {
+	out, err := readTrace(f, limit)
+	if err != nil {
 		return nil, fmt.Errorf("trace %s: %w", path, err)
+	}
+	return out, nil
+}
+
+// maxTokens is the most tokens of a row: more is a mistake, or a prompt that
+// does not fit into a message.
+const maxTokens = 4 << 20
+
+func readTrace(in io.Reader, limit int) ([]Arrival, error) {
+	r := csv.NewReader(in)
+	if _, err := r.Read(); err != nil {
+		return nil, err
 	}
 	var out []Arrival
 	var first time.Time
@@ -51,19 +63,27 @@ func ReadTrace(path string, limit int) ([]Arrival, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil || len(row) < 3 {
-			return nil, fmt.Errorf("trace %s: row %d: want TIMESTAMP,ContextTokens,GeneratedTokens: %w", path, len(out)+2, err)
+		if err == nil && len(row) < 3 {
+			err = csv.ErrFieldCount
+		}
+		if err != nil {
+			return nil, fmt.Errorf("row %d: want TIMESTAMP,ContextTokens,GeneratedTokens: %w", len(out)+2, err)
 		}
 		at, err1 := time.Parse("2006-01-02 15:04:05.9999999", row[0])
-		in, err2 := strconv.Atoi(row[1])
-		gen, err3 := strconv.Atoi(row[2])
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return nil, fmt.Errorf("trace %s: row %d: %w", path, len(out)+2, err)
-		}
+		in, err2 := strconv.ParseUint(row[1], 10, 32)
+		gen, err3 := strconv.ParseUint(row[2], 10, 32)
 		if first.IsZero() {
 			first = at
 		}
-		out = append(out, Arrival{At: at.Sub(first), Input: in, Output: max(gen, 1)})
+		a := Arrival{At: at.Sub(first), Input: int(in), Output: int(max(gen, 1))}
+		err = errors.Join(err1, err2, err3)
+		if err == nil && (max(in, gen) > maxTokens || a.At < 0) {
+			err = fmt.Errorf("want at most %d tokens, and a time no earlier than the first row's", maxTokens)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("row %d: %w", len(out)+2, err)
+		}
+		out = append(out, a)
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // Key is one key of the configuration that a variable or a flag can set.
@@ -22,10 +23,10 @@ func (k Key) Flag() string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(k.Path)
 }
 
-// Keys lists every key, in the order of the file.
-func Keys() []Key {
-	return structKeys("", reflect.TypeFor[Config]())
-}
+// Keys lists every key, in the order of the file. The list is everybody's.
+func Keys() []Key { return allKeys() }
+
+var allKeys = sync.OnceValue(func() []Key { return structKeys("", reflect.TypeFor[Config]()) })
 
 func structKeys(prefix string, t reflect.Type) []Key {
 	var keys []Key
