@@ -36,6 +36,9 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
+		if len(text)%4 > 0 { // to write it and read it again takes many times as long
+			return
+		}
 		out, err := c.Redacted()
 		if err != nil {
 			t.Fatalf("redact: %v", err)
