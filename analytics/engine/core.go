@@ -26,7 +26,13 @@ type core struct {
 	keeper   *session
 
 	version, timezone, host string
+	hasTopFilter            bool
 }
+
+// topFilter is a setting that 26.5 has on: a filter for the first few of a sorted
+// column, which mistakes the column's type where a table is read in another
+// order (TYPE_MISMATCH in __topKFilter). Statements have it off unless they ask.
+const topFilter = "use_top_k_dynamic_filtering"
 
 // startCore opens the data directory. The caller holds its lock.
 func startCore(cfg Config) (*core, error) {
@@ -45,14 +51,14 @@ func startCore(cfg Config) (*core, error) {
 	if c.keeper, err = lib.open(c.args...); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, cfg.Path)
 	}
-	out, err := c.ask("SELECT version(), timezone(), hostName()")
+	out, err := c.ask("SELECT version(), timezone(), hostName(), (SELECT count() FROM system.settings WHERE name = " + quoteString(topFilter) + ")")
 	if err != nil {
 		c.keeper.close()
 		return nil, fmt.Errorf("engine: first query: %w", err)
 	}
 	fields := strings.Split(strings.TrimSpace(out), "\t")
-	if len(fields) == 3 {
-		c.version, c.timezone, c.host = fields[0], fields[1], fields[2]
+	if len(fields) == 4 {
+		c.version, c.timezone, c.host, c.hasTopFilter = fields[0], fields[1], fields[2], fields[3] != "0"
 	}
 	return c, nil
 }
@@ -150,7 +156,7 @@ func (c *core) acquire(ctx context.Context, sc scope) (*session, error) {
 	}
 	s, err := c.lib.open(c.args...)
 	if err == nil {
-		if err = s.prepare(sc); err != nil {
+		if err = s.prepare(sc, c.hasTopFilter); err != nil {
 			s.close()
 		}
 	}
@@ -166,7 +172,7 @@ func (c *core) release(s *session) {
 	<-c.slots
 }
 
-func (s *session) prepare(sc scope) error {
+func (s *session) prepare(sc scope, noTopFilter bool) error {
 	if sc.database != "" {
 		if err := s.do("USE " + quoteIdent(sc.database)); err != nil {
 			return err
@@ -174,6 +180,9 @@ func (s *session) prepare(sc scope) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "SET implicit_select = 0, allow_introspection_functions = 0, %s = %s", marker, quoteString(sc.id))
+	if noTopFilter {
+		b.WriteString(", " + topFilter + " = 0")
+	}
 	for _, st := range sc.settings {
 		fmt.Fprintf(&b, ", %s = %s", st.name, quoteString(st.value))
 	}

@@ -72,7 +72,7 @@ func (q *CostQuery) decisionsSQL() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		conds = append(conds, expr+" = "+quote(q.Where[name]))
+		conds = append(conds, equals(name, expr, q.Where[name]))
 	}
 	// An hour at the window's end may hold rows behind it: it says nothing of
 	// how many there are before.

@@ -54,12 +54,32 @@ func dimensionOf(ts string, known []string) func(string, *segment) (string, erro
 		case name == "day":
 			return "toDate(" + s.start(ts) + ")", nil
 		case name == "minute":
-			return "formatDateTime(toStartOfMinute(" + ts + "), '%F %H:%i')", nil
+			return "toStartOfMinute(" + ts + ")", nil
 		case name == "hour":
-			return "formatDateTime(" + (&segment{unit: time.Hour}).start(ts) + ", '%F %H:00')", nil
+			return (&segment{unit: time.Hour}).start(ts), nil
 		}
 		return name, nil
 	}
+}
+
+// text is how a dimension's value is shown. Only groups are turned into text: of
+// every row of a projection it would cost more than summing them up.
+func text(dimension, key string) string {
+	switch dimension {
+	case "minute":
+		return "formatDateTime(" + key + ", '%F %H:%i')"
+	case "hour":
+		return "formatDateTime(" + key + ", '%F %H:00')"
+	}
+	return "toString(" + key + ")"
+}
+
+// equals is the condition that a dimension has a value.
+func equals(dimension, expr, value string) string {
+	if dimension == "minute" || dimension == "hour" {
+		expr = text(dimension, expr)
+	}
+	return expr + " = " + quote(value)
 }
 
 // within reports whether all that is asked by is one of the dimensions, or a

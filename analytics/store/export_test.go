@@ -54,3 +54,6 @@ func (q CostQuery) SQL() ([]string, error) {
 func (c Cluster) Statements(database, stmt string) ([]string, error) {
 	return c.statements(database, stmt)
 }
+
+// DecisionsSQL is the statement of Decisions.
+func (q CostQuery) DecisionsSQL() (string, error) { return q.decisionsSQL() }

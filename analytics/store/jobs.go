@@ -135,7 +135,7 @@ func (q *JobsQuery) dearestSQL() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		conds = append(conds, expr+" = "+quote(q.Where[name]))
+		conds = append(conds, equals(name, expr, q.Where[name]))
 	}
 	// ClickHouse 26.5 mistakes the type of a plain column that it sorts by.
 	// Only hours that lie within the window as a whole say how dear at least

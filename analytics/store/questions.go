@@ -65,6 +65,7 @@ type candidateWeights struct {
 }
 
 // weights reads the last decision of each route in the last hour before until.
+// Of all those rows it reads the candidates of these decisions only.
 func (s *Store) weights(ctx context.Context, until time.Time) (map[string]candidateWeights, error) {
 	at := "(SELECT max(seq) FROM attempts)"
 	conds := "ts >= (SELECT max(ts) FROM attempts WHERE seq = " + at + ") - INTERVAL 1 HOUR"
@@ -72,8 +73,8 @@ func (s *Store) weights(ctx context.Context, until time.Time) (map[string]candid
 		conds = join([]string{"ts >= " + moment(until.Add(-time.Hour)), "ts < " + moment(until)})
 	}
 	out := map[string]candidateWeights{}
-	err := s.eachSQL(ctx, "weights", "SELECT route, argMax(`candidates.pool`, seq), argMax(`candidates.model`, seq), argMax(`candidates.weight`, seq)"+
-		" FROM attempts WHERE "+conds+" AND notEmpty(`candidates.pool`) GROUP BY route", func(scan func(...any) error) error {
+	err := s.eachSQL(ctx, "weights", "SELECT route, `candidates.pool`, `candidates.model`, `candidates.weight` FROM attempts WHERE "+conds+
+		" AND seq IN (SELECT max(seq) FROM attempts WHERE "+conds+" AND notEmpty(`candidates.pool`) GROUP BY route)", func(scan func(...any) error) error {
 		var route string
 		var pools, models []string
 		var weights []uint32

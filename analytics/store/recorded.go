@@ -44,9 +44,10 @@ type RecordedAttempt struct {
 // kilobyte each.
 func (s *Store) Recorded(ctx context.Context, since, until time.Time, limit int) (list []RecordedJob, more bool, err error) {
 	bounds := func(column string, q segment) string { return join(append([]string{"1"}, q.conds(column)...)) }
+	// ClickHouse 26.5 mistakes the type of a plain column that it sorts by.
 	err = s.eachSQL(ctx, "recorded jobs", "SELECT submitted_at, finished_at, tenant, job_id, class, route, status, error_code, batch_id, labels, body_bytes, max_tokens, user_region, needs FROM jobs WHERE "+
 		bounds("finished_at", segment{from: since, to: until})+" AND "+bounds("submitted_at", segment{from: since})+
-		" ORDER BY submitted_at DESC, seq DESC LIMIT "+strconv.Itoa(limit+1), func(scan func(...any) error) error {
+		" ORDER BY submitted_at + toIntervalSecond(0) DESC, seq DESC LIMIT "+strconv.Itoa(limit+1), func(scan func(...any) error) error {
 		var j RecordedJob
 		err := scan(&j.SubmittedAt, &j.FinishedAt, &j.Tenant, &j.ID, &j.Class, &j.Route, &j.Status, &j.Error, &j.Batch, &j.Labels, &j.BodyBytes, &j.MaxTokens, &j.Region, &j.Needs)
 		list = append(list, j)

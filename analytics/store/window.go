@@ -110,9 +110,13 @@ func (q *question) sql() (string, error) {
 		parts = append(parts, part)
 	}
 	names := keyNames(q.by)
-	sql := "SELECT " + strings.Join(append(names, q.outer), ", ") + " FROM (" + strings.Join(parts, " UNION ALL ") + ")"
+	shown := make([]string, 0, len(names)+1)
+	for i, name := range q.by {
+		shown = append(shown, text(name, names[i]))
+	}
+	sql := "SELECT " + strings.Join(append(shown, q.outer), ", ") + " FROM (" + strings.Join(parts, " UNION ALL ") + ")"
 	if len(q.by) > 0 {
-		sql += " GROUP BY " + strings.Join(names[:len(q.by)], ", ")
+		sql += " GROUP BY " + strings.Join(names, ", ")
 	}
 	var order []string
 	for i, name := range q.by {
@@ -149,7 +153,7 @@ func (q *question) part(s *segment) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		keys = append(keys, "toString("+expr+") AS "+groups[i])
+		keys = append(keys, expr+" AS "+groups[i])
 	}
 	if q.group != "" {
 		keys = append(keys, q.group)
@@ -162,7 +166,7 @@ func (q *question) part(s *segment) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		conds = append(conds, expr+" = "+quote(q.where[name]))
+		conds = append(conds, equals(name, expr, q.where[name]))
 	}
 	sql := "SELECT " + strings.Join(append(keys, q.inner), ", ") + " FROM " + string(q.table)
 	if len(conds) > 0 {

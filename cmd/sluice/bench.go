@@ -35,7 +35,8 @@ cost is off by more than 1 % or the p95 latency by more than 15 %.
 
 With --analytics N: fills the embedded ClickHouse with N attempts and N jobs,
 times every standard question, and then the ingest from a ledger beside a bare
-batch insert of the same rows.`,
+batch insert of the same rows. With --data DIR the rows are kept, and asked again
+in a minute: sluice bench --analytics N --data DIR --questions-only.`,
 		Example: `  sluice bench
   sluice bench --trace AzureLLMInferenceTrace_conv.csv --speed 100
   sluice bench --trace synthetic --limit 5000 --speed 100 --kills 20 --seed 1
@@ -61,6 +62,8 @@ batch insert of the same rows.`,
 	seed := f.Uint64("seed", 1, "of the moments of the kills, and of a synthetic trace")
 	whatIf := f.Bool("whatif", false, "replay the trace under two policies, and see whether sluice simulate foretells the second from the first")
 	analytics := f.Int("analytics", 0, "measure ClickHouse instead, with this many rows in each table")
+	data := f.String("data", "", "with --analytics: folder of the rows, which is kept; rows that it holds are asked and not made again")
+	questions := f.Bool("questions-only", false, "with --analytics: leave out the ingest")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		exe, err := os.Executable()
 		if err != nil {
@@ -76,7 +79,8 @@ batch insert of the same rows.`,
 			return rep.Err()
 		}
 		if *analytics > 0 {
-			return bench.Analytics(cmd.Context(), cmd.OutOrStdout(), bench.AnalyticsOptions{Rows: *analytics, Command: []string{exe, "engine"}})
+			return bench.Analytics(cmd.Context(), cmd.OutOrStdout(), bench.AnalyticsOptions{Rows: *analytics, Data: *data, QuestionsOnly: *questions,
+				Command: []string{exe, "engine"}, Log: cmd.ErrOrStderr()})
 		}
 		if *trace == "" && !*whatIf {
 			tuneGC() // as up does: the path runs in this process

@@ -20,7 +20,7 @@ SELECT number + 1, fromUnixTimestamp64Micro(toInt64({first} + number * {step}), 
     if(st = 'succeeded', first_token, 0), first_token + tout * 12,
     map('team', ['search', 'docs', 'growth', 'ops', 'research', 'support'][1 + toUInt32(6 * u2)]), ['chat', 'smart', 'code'][1 + r], number,
     pools, models, [3, 2, 1, 1], [toUInt32(20 * u1), toUInt32(20 * u2), toUInt32(20 * u3), toUInt32(20 * u4)], [u1, u2, u3, u4], ['', '', '', '']
-FROM numbers({from}, {rows});
+FROM numbers({from}, {rows}) SETTINGS min_insert_block_size_rows = 5000000, min_insert_block_size_bytes = 0;
 
 INSERT INTO jobs (seq, submitted_at, finished_at, job_id, tenant, class, route, status, error_code, attempts, cost_nano_usd, wait_ms, total_ms, labels)
 WITH randCanonical(1) AS u1, randCanonical(2) AS u2, randCanonical(3) AS u3, randCanonical(4) AS u4,
@@ -30,4 +30,4 @@ SELECT number + 1, at - toIntervalMillisecond(wait + took), at, '0199f6c2-7d1a-7
     'tenant-' || leftPad(toString(who), 2, '0'), ['interactive', 'standard', 'batch'][1 + who % 3], ['chat', 'smart', 'code'][1 + toUInt32(10 * u3) % 3],
     st, if(st = 'failed', 'timeout', ''), 1 + (u4 > 0.95), toInt64(exp(randNormal(12.2, 1.1))), wait, wait + took,
     map('team', ['search', 'docs', 'growth', 'ops', 'research', 'support'][1 + toUInt32(6 * u2)])
-FROM numbers({from}, {rows});
+FROM numbers({from}, {rows}) SETTINGS min_insert_block_size_rows = 5000000, min_insert_block_size_bytes = 0;

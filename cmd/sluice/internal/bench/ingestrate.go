@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -20,16 +22,27 @@ import (
 // ingestRounds measure bare inserts and ingest in turn.
 const ingestRounds = 3
 
+const ingestDatabase = "bench_ingest"
+
 // ingestRate prints how many rows a second come out of a ledger, beside
 // clickhouse-go inserting the same rows, which it finds in memory, into tables
 // like ours in batches of the ingester's size: without projections, which the
 // ratio is about, and with them.
-func ingestRate(ctx context.Context, w io.Writer, st *store.Store, dir string, n int) error {
-	for _, t := range []store.Table{store.Attempts, store.Jobs} {
-		if err := execute(ctx, st, "TRUNCATE TABLE "+string(t)+" SETTINGS max_table_size_to_drop = 0"); err != nil {
-			return err
-		}
+//
+// The tables are in a database of their own, which is dropped.
+func ingestRate(ctx context.Context, w io.Writer, eng *benchEngine, n int) (err error) {
+	st, err := eng.open(ctx, ingestDatabase)
+	if err != nil {
+		return err
 	}
+	defer func() {
+		err = errors.Join(err, execute(context.WithoutCancel(ctx), st, "DROP DATABASE "+ingestDatabase), st.Close())
+	}()
+	dir, err := os.MkdirTemp(eng.dir, "ledgers-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	fmt.Fprintf(w, "\n%d jobs of one attempt each, from the ledger (its claims are read too): rows/s into attempts and jobs together\n", n)
 	var rates, bares []float64
 	for i := range ingestRounds {
