@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAnalytics: rows are made once, lacking ones are added, and every standard
@@ -14,18 +15,21 @@ func TestAnalytics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := AnalyticsOptions{Runs: 1, Data: t.TempDir(), QuestionsOnly: true, Command: []string{exe, "engine"}, Log: t.Output()}
-	for _, step := range []struct {
-		rows int
-		want string
-	}{{20_000, "  20000 rows"}, {20_500, "  20500 rows"}, {100, "  20500 rows"}} {
-		var out strings.Builder
-		o.Rows = step.rows
-		if err := Analytics(t.Context(), &out, o); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Count(out.String(), step.want) != 2 || !strings.Contains(out.String(), " questions within 300 ms p95") {
-			t.Errorf("asked for %d rows:\n%s", step.rows, out.String())
-		}
+	command := []string{exe, "engine"}
+	o := AnalyticsOptions{Rows: 20_500, Runs: 1, Data: t.TempDir(), QuestionsOnly: true, Command: command}
+	first, err := fill(t.Context(), t.Output(), o.Data, command, 20_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := Analytics(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(out.String(), "  20500 rows") != 2 || !strings.Contains(out.String(), " questions within 300 ms p95") {
+		t.Errorf("20,500 rows are not asked:\n%s", out.String())
+	}
+	last, err := fill(t.Context(), t.Output(), o.Data, command, 100) // there are more already
+	if step := fillDays * 24 * time.Hour / 20_000; err != nil || last.Sub(first).Round(time.Second) != 500*step {
+		t.Errorf("from %s to %s in 500 steps of %s: %v", first, last, step, err)
 	}
 }
