@@ -3,45 +3,25 @@ package batch
 import (
 	"bytes"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register() // outside any bubble, or fake time stands still
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { natstest.Main(m) }
 
 // inBubble gives f a service, which does not run, under fake time.
 func inBubble(t *testing.T, f func(t *testing.T, s *Service)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(srv.Stop)
-		nc, err := srv.Connect("test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		js := natstest.JetStream(t, dir)
 		if err := topology.Ensure(t.Context(), js, topology.Config{}); err != nil {
 			t.Fatal(err)
 		}

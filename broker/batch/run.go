@@ -176,8 +176,7 @@ func (r *run) fold(ctx context.Context) error {
 	p := r.fresh(nil)
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
-	armed := false
-	var shown time.Time
+	armed, shown := false, time.Time{}
 	for r.results.tally.Done() < r.m.Lines {
 		flush := false
 		select {
@@ -387,7 +386,6 @@ func (r *run) closeOut(ctx context.Context) error {
 // askCancel has a job cancelled that has begun. One that waits is the broker's
 // to end; if there is no answer, it is asked again at the next turn.
 func (r *run) askCancel(ctx context.Context, last *ledger.Stored) error {
-	nc, job := r.s.cfg.JS.Conn(), last.Entry.Meta.ID
 	if last.Status == wire.Running { // its worker says how it ended, perhaps much later
 		var c *ledger.Conflict
 		if err := r.s.cfg.Ledger.AskCancel(ctx, last); !errors.As(err, &c) {
@@ -397,6 +395,6 @@ func (r *run) askCancel(ctx context.Context, last *ledger.Stored) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeOutEvery)
 	defer cancel()
-	_, _ = nc.RequestWithContext(ctx, r.s.cfg.Subjects.Cancel(r.m.Tenant, job), nil)
+	_, _ = r.s.cfg.JS.Conn().RequestWithContext(ctx, r.s.cfg.Subjects.Cancel(r.m.Tenant, last.Entry.Meta.ID), nil)
 	return nil
 }

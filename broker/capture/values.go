@@ -116,16 +116,16 @@ type input struct {
 
 func (in *input) uint() uint64 {
 	v, n := binary.Uvarint(in.b)
-	if n <= 0 {
-		in.fail()
-		return 0
-	}
-	in.b = in.b[n:]
-	return v
+	return took(in, v, n)
 }
 
 func (in *input) int() int64 {
 	v, n := binary.Varint(in.b)
+	return took(in, v, n)
+}
+
+// took is v, which had n bytes; without any it is a fault.
+func took[T int64 | uint64](in *input, v T, n int) T {
 	if n <= 0 {
 		in.fail()
 		return 0

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -28,19 +28,8 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	srv, err := natsd.Start(natsd.Config{DataDir: t.TempDir(), Sync: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Stop)
-	b := &bench{t: t}
-	if b.nc, err = srv.Connect("test"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.nc.Close)
-	if b.js, err = jetstream.New(b.nc); err != nil {
-		t.Fatal(err)
-	}
+	b := &bench{t: t, js: natstest.JetStream(t, t.TempDir())}
+	b.nc = b.js.Conn()
 	if err := topology.Ensure(t.Context(), b.js, topology.Config{Subjects: b.s}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -14,20 +13,7 @@ import (
 // A queue that is removed while a pull is open, or between two, is gone: the
 // intake then makes it anew.
 func TestPullFromAQueueThatIsGone(t *testing.T) {
-	srv, err := natsd.Start(natsd.Config{DataDir: t.TempDir(), Sync: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Stop)
-	nc, err := srv.Connect("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natstest.JetStream(t, t.TempDir())
 	var s wire.Subjects
 	if err := topology.Ensure(t.Context(), js, topology.Config{Subjects: s}); err != nil {
 		t.Fatal(err)
@@ -41,7 +27,7 @@ func TestPullFromAQueueThatIsGone(t *testing.T) {
 		if src, err = src.Renew(t.Context(), js); err != nil {
 			t.Fatal(err)
 		}
-		p := newPuller(nc, src.Consumer)
+		p := newPuller(js.Conn(), src.Consumer)
 		remove := func() {
 			info := src.Consumer.CachedInfo()
 			if err := js.DeleteConsumer(t.Context(), info.Stream, info.Name); err != nil {

@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -73,17 +72,8 @@ func TestSnapshot(t *testing.T) {
 
 // What the ledger stores is heard, of one tenant only where that is asked.
 func TestFollow(t *testing.T) {
-	srv, err := natsd.Start(natsd.Config{DataDir: t.TempDir(), Sync: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Stop()
-	nc, err := srv.Connect("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js := jetStream(t, nc)
+	js := natstest.JetStream(t, t.TempDir())
+	nc := js.Conn()
 	var subjects wire.Subjects
 	if err := topology.Ensure(t.Context(), js, topology.Config{Subjects: subjects}); err != nil {
 		t.Fatal(err)
@@ -110,13 +100,4 @@ func TestFollow(t *testing.T) {
 	if n := other.Snapshot(time.Now()).Total.Ended; n != 0 {
 		t.Errorf("another tenant hears %d", n)
 	}
-}
-
-func jetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
-	t.Helper()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
 }

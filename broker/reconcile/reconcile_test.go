@@ -3,26 +3,19 @@ package reconcile
 import (
 	"context"
 	"log/slog"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { natstest.Main(m) }
 
 var subjects wire.Subjects
 
@@ -31,14 +24,7 @@ var subjects wire.Subjects
 func bubble(t *testing.T, f func(ctx context.Context, js jetstream.JetStream)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
-		must(t, err)
-		defer srv.Stop()
-		nc, err := srv.Connect("test")
-		must(t, err)
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		must(t, err)
+		js := natstest.JetStream(t, dir)
 		ctx, stop := context.WithCancel(t.Context())
 		must(t, topology.Ensure(ctx, js, topology.Config{Subjects: subjects}))
 		var wg sync.WaitGroup

@@ -3,51 +3,31 @@ package topology
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register() // outside any bubble: otherwise fake time stands still
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { natstest.Main(m) }
 
 // What was made is as wanted, so a second process changes nothing; what differs
 // is seen.
 func TestEnsureTwiceChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer srv.Stop()
-		nc, err := srv.Connect("test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		js := natstest.JetStream(t, dir)
 		if err := Ensure(t.Context(), js, Config{}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait() // what the first one is told of has come
 		changes := 0
 		for _, subject := range []string{"$JS.EVENT.ADVISORY.STREAM.CREATED.*", "$JS.EVENT.ADVISORY.STREAM.UPDATED.*"} {
-			if _, err := nc.Subscribe(subject, func(*nats.Msg) { changes++ }); err != nil {
+			if _, err := js.Conn().Subscribe(subject, func(*nats.Msg) { changes++ }); err != nil {
 				t.Fatal(err)
 			}
 		}

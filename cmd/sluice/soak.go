@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/sluicehq/sluice/cmd/sluice/internal/fleet"
 	"github.com/spf13/cobra"
 )
@@ -31,13 +33,12 @@ func soakCommand() *cobra.Command {
 	f.IntVar(&o.Calls, "calls", 1000, "calls to a provider that sends a byte a second")
 	f.IntVar(&o.Disk, "disk", 256, "MiB of the disk that fills up")
 	f.StringSliceVar(&o.Parts, "part", fleet.SoakParts(), "parts to run")
-	binaries := binaryFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		var err error
-		if o.Binaries, err = binaries(); err != nil {
+		exe, err := os.Executable()
+		if err != nil {
 			return err
 		}
-		o.Out, o.Log = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		o.Sluice, o.Out, o.Log = []string{exe}, cmd.OutOrStdout(), cmd.ErrOrStderr()
 		return fleet.Soak(cmd.Context(), o)
 	}
 	return c

@@ -7,7 +7,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,13 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/control"
 	"github.com/sluicehq/sluice/broker/dispatch"
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/observe"
 	"github.com/sluicehq/sluice/broker/steer"
 	"github.com/sluicehq/sluice/broker/topology"
@@ -32,12 +31,7 @@ import (
 	"github.com/sluicehq/sluice/workers/run"
 )
 
-func TestMain(m *testing.M) {
-	ats.Register() // outside any bubble: otherwise fake time stands still
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { natstest.Main(m) }
 
 // pool is a pool of a rig; the route "chat" has all of them as candidates.
 type pool struct {
