@@ -22,11 +22,12 @@ LINES     ?= 100000
 
 ROWS      ?= 10000000
 ARGS      ?=
-# `make chaos`: seed of the faults, jobs of a run, connections that submit, routers.
+# `make chaos`: seed of the faults, jobs of a run and a second, connections that submit, routers.
 SEED      ?= 1
 N         ?= 100000
-CLIENTS   ?= 1
-ROUTERS   ?= 2
+RATE      ?= 250
+CLIENTS   ?= 64
+ROUTERS   ?= 4
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -84,7 +85,7 @@ bench-trace: build engine ## replay TRACE at SPEED with KILLS, and compare every
 	bin/sluice bench --trace $(TRACE) --speed $(SPEED) --kills $(KILLS) $(ARGS)
 
 chaos: build engine nats-server ## kill, pause and cut a cluster of real processes under N jobs; SEED says what happens
-	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) --clients $(CLIENTS) --routers $(ROUTERS) $(ARGS)
+	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice chaos --seed $(SEED) --jobs $(N) --rate $(RATE) --clients $(CLIENTS) --routers $(ROUTERS) $(ARGS)
 
 soak: build ## pile up a million jobs, 10,000 readers, answers of 100 MB, slow calls, and fill a disk; print the memory beside its bound
 	bin/sluice soak $(ARGS)

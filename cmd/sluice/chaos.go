@@ -58,7 +58,7 @@ func chaosCommand() *cobra.Command {
 			rep.Print(cmd.OutOrStdout())
 			if err := rep.Err(); err != nil {
 				failed++
-				fmt.Fprintf(cmd.OutOrStdout(), "FAILED, again with: make chaos SEED=%d N=%d\n%v\n", o.Seed, o.Jobs, err)
+				fmt.Fprintf(cmd.OutOrStdout(), "FAILED, again with: make chaos SEED=%d N=%d RATE=%g CLIENTS=%d ROUTERS=%d\n%v\n", o.Seed, o.Jobs, o.Rate, o.Clients, o.Routers, err)
 			}
 			rows = append(rows, rep.Row())
 			o.Seed++

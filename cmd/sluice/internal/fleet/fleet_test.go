@@ -55,7 +55,7 @@ func TestChaos(t *testing.T) {
 	if v := os.Getenv("CHAOS_JOBS"); v != "" {
 		o.Jobs, _ = strconv.Atoi(v)
 	}
-	t.Logf("seed %d; the same faults again with: make chaos SEED=%d N=%d", o.Seed, o.Seed, o.Jobs)
+	t.Logf("seed %d; the same faults again with: make chaos SEED=%d N=%d RATE=%g ROUTERS=2", o.Seed, o.Seed, o.Jobs, o.Rate)
 	r, err := Chaos(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
