@@ -100,6 +100,10 @@ type Job struct {
 	// Traceparent is a W3C trace context, carried through to the provider call
 	// and the ledger. An invalid one is ignored by the broker.
 	Traceparent string
+
+	// Tracestate goes with Traceparent: what the vendors of a trace say of it, at
+	// most 512 bytes, passed on as it is.
+	Tracestate string
 }
 
 // NanoUSD is an amount in nano-dollars: 1 US dollar is 1e9.
@@ -196,6 +200,7 @@ func (j *Job) header(id string) (nats.Header, *Error) {
 	set(wire.HeaderWebhook, j.Webhook)
 	set(wire.HeaderBatch, j.Batch)
 	set(wire.HeaderTrace, j.Traceparent)
+	set(wire.HeaderState, j.Tracestate)
 	for name, value := range maps.All(j.Labels) {
 		if !wire.ValidName(name) {
 			return nil, fail(wire.CodeInvalidHeader, nil, "the label name %.80q must match [A-Za-z0-9_-]{1,64}", name).param(wire.HeaderLabel + "<name>")

@@ -78,6 +78,6 @@ func (s *Service) capture(ctx context.Context, e *wire.Entry) (*router.Capture, 
 	if err != nil {
 		return nil, err
 	}
-	c.Input.Meta.Webhook, c.Input.Meta.Trace = "", "" // no decision looks at them
+	c.Input.Meta.Webhook, c.Input.Meta.Trace, c.Input.Meta.TraceState = "", "", "" // no decision looks at them
 	return c, nil
 }

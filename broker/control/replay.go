@@ -89,7 +89,7 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 func contract(h nats.Header) nats.Header {
 	out := nats.Header{}
 	for k, v := range h {
-		if strings.HasPrefix(k, "Sluice-") || k == wire.HeaderTrace {
+		if strings.HasPrefix(k, "Sluice-") || k == wire.HeaderTrace || k == wire.HeaderState {
 			out[k] = v
 		}
 	}

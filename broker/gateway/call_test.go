@@ -67,13 +67,13 @@ func TestHeadersOfTheContractPassThrough(t *testing.T) {
 	r := f.post("/v1/chat/completions", chatBody,
 		"Sluice-Job-Id", "mine-1", "Sluice-Class", "batch", "Sluice-Deadline", "90s", "Sluice-Not-Before", "1ms",
 		"Sluice-Affinity", "user-7", "Sluice-Region", "eu", "Sluice-Max-Cost", "0.05", "Sluice-Webhook", "https://example.com/hook",
-		"Sluice-Batch", "b1", "Sluice-Label-Team", "search", "traceparent", trace)
+		"Sluice-Batch", "b1", "Sluice-Label-Team", "search", "traceparent", trace, "tracestate", "vendor=1")
 	if r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
 	m := b.newest().Meta
 	if m.ID != "mine-1" || m.Class != wire.Batch || m.Affinity != "user-7" || m.Region != "eu" || m.Webhook != "https://example.com/hook" ||
-		m.Batch != "b1" || m.Labels["team"] != "search" || m.Trace != trace || m.MaxCost == nil || *m.MaxCost != 50_000_000 {
+		m.Batch != "b1" || m.Labels["team"] != "search" || m.Trace != trace || m.TraceState != "vendor=1" || m.MaxCost == nil || *m.MaxCost != 50_000_000 {
 		t.Errorf("job %+v", m)
 	}
 	if d := time.Unix(0, m.Deadline).Sub(before); d < 89*time.Second || d > 95*time.Second {

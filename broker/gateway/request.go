@@ -42,9 +42,13 @@ func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.
 	id, named := jobID(tenant, h)
 	header := map[string][]string{wire.HeaderEndpoint: {string(e)}}
 	for name, v := range h {
-		if name == "Traceparent" {
+		switch name {
+		case "Traceparent":
 			header[wire.HeaderTrace] = v
-		} else if strings.HasPrefix(name, "Sluice-") && name != wire.HeaderEndpoint && name != wire.HeaderJobID {
+		case "Tracestate":
+			header[wire.HeaderState] = v
+		}
+		if strings.HasPrefix(name, "Sluice-") && name != wire.HeaderEndpoint && name != wire.HeaderJobID {
 			header[name] = v
 		}
 	}
@@ -95,7 +99,7 @@ func (r *request) inBackground(body []byte) {
 func jobOf(m *wire.Meta, body []byte) sdk.Job {
 	j := sdk.Job{
 		ID: m.ID, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Affinity: m.Affinity, Region: m.Region,
-		MaxCost: m.MaxCost, Webhook: m.Webhook, Batch: m.Batch, Labels: m.Labels, Traceparent: m.Trace,
+		MaxCost: m.MaxCost, Webhook: m.Webhook, Batch: m.Batch, Labels: m.Labels, Traceparent: m.Trace, Tracestate: m.TraceState,
 	}
 	if m.Deadline != 0 {
 		j.Deadline = time.Unix(0, m.Deadline)

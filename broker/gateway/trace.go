@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/sluicehq/sluice/internal/tracing"
 )
@@ -25,7 +26,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // trace begins the request's span, below the client's own if it names one.
 func (c *call) trace() http.ResponseWriter {
-	c.span = c.g.cfg.Tracer.Request(c.r.Context(), c.r.Header.Get("Traceparent"), c.endpoint, c.start)
+	c.span = c.g.cfg.Tracer.Request(c.r.Context(), c.r.Header.Get("Traceparent"), strings.Join(c.r.Header["Tracestate"], ","), c.endpoint, c.start)
 	c.w = &statusWriter{ResponseWriter: c.w}
 	return c.w
 }

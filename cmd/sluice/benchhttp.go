@@ -21,6 +21,7 @@ gateways that .ci/gateways installed; each is a process of its own. Measures the
 in turn and prints one table: added latency, requests and streams a second, CPU
 and memory.`,
 		Example: `  sluice bench http
+  sluice bench http --parts streams --streams 100000 --rounds 1
   make bench-http`,
 	}
 	var o bench.HTTPOptions
@@ -31,6 +32,7 @@ and memory.`,
 	f.IntVar(&o.Connections, "connections", 64, "connections of the throughput")
 	f.DurationVar(&o.Latency, "latency", 0, "length of each measurement of latency (default 3s)")
 	f.DurationVar(&o.Pressed, "pressed", 0, "length of each measurement of throughput (default 2.5s)")
+	f.IntVar(&o.Streams, "streams", 0, "streams of each measurement of streams (default: as many as --pressed lets)")
 	f.StringVar(&o.Only, "only", "", "part of a name: measure only those, beside the upstream")
 	f.StringSliceVar(&o.Parts, "parts", bench.HTTPParts(), "what to measure")
 	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile (pprof) of Sluice's process to this file")
@@ -40,8 +42,8 @@ and memory.`,
 		if err != nil {
 			return err
 		}
-		if o.Rounds < 1 || o.Rate < 1 || o.Connections < 1 || o.Latency < 0 || o.Pressed < 0 {
-			return errors.New("--rounds, --rate and --connections must be at least 1, times not negative")
+		if o.Rounds < 1 || o.Rate < 1 || o.Connections < 1 || o.Latency < 0 || o.Pressed < 0 || o.Streams < 0 {
+			return errors.New("--rounds, --rate and --connections must be at least 1, --streams and times not negative")
 		}
 		o.Command = []string{exe}
 		if *verbose {

@@ -276,13 +276,13 @@ func TestLabelsAndTraceTravel(t *testing.T) {
 	bubble(t, func(t *testing.T, dir string) {
 		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: &script{}}}})
 		const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-		id := r.publish(chat, "Sluice-Label-Team", "search", "Sluice-Label-env", "prod", wire.HeaderTrace, trace,
+		id := r.publish(chat, "Sluice-Label-Team", "search", "Sluice-Label-env", "prod", wire.HeaderTrace, trace, wire.HeaderState, "vendor=1",
 			wire.HeaderRegion, "eu-west", wire.HeaderAffinity, "user 7")
 		m := r.result(id).Entry.Meta
 		if got := slices.Sorted(maps.Keys(m.Labels)); !slices.Equal(got, []string{"env", "team"}) || m.Labels["team"] != "search" {
 			t.Errorf("labels %v", m.Labels)
 		}
-		if m.Trace != trace || m.Region != "eu-west" || m.Affinity != "user 7" {
+		if m.Trace != trace || m.TraceState != "vendor=1" || m.Region != "eu-west" || m.Affinity != "user 7" {
 			t.Errorf("meta %+v", m)
 		}
 	})

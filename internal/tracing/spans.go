@@ -30,12 +30,12 @@ const (
 )
 
 // Request begins the span of a client's request that came at a time, with a
-// traceparent ("": none).
-func (t *Tracer) Request(ctx context.Context, parent string, e wire.Endpoint, at time.Time) Span {
+// traceparent and tracestate ("": none).
+func (t *Tracer) Request(ctx context.Context, parent, state string, e wire.Endpoint, at time.Time) Span {
 	if t == nil {
 		return Span{}
 	}
-	s := t.start(ctx, parent, "POST "+string(e), trace.SpanKindServer, at)
+	s := t.start(ctx, parent, state, "POST "+string(e), trace.SpanKindServer, at)
 	if s.recording() {
 		s.span.SetAttributes(semconv.HTTPRequestMethodPost, semconv.HTTPRoute(string(e)))
 	}
@@ -76,7 +76,7 @@ func (t *Tracer) Decision(ctx context.Context, m *wire.Meta, at time.Time) Span 
 	if t == nil {
 		return Span{}
 	}
-	s := t.start(ctx, m.Trace, "decision", trace.SpanKindInternal, at)
+	s := t.start(ctx, m.Trace, m.TraceState, "decision", trace.SpanKindInternal, at)
 	if m.Trace == "" {
 		m.Trace = s.Traceparent()
 	}
@@ -115,13 +115,31 @@ func (t *Tracer) Attempt(ctx context.Context, asg *wire.Assignment) Span {
 	if since.After(claimed) {
 		since = claimed // the server's clock is ahead of this one
 	}
-	queue := t.start(ctx, m.Trace, "queue", trace.SpanKindInternal, since)
+	queue := t.start(ctx, m.Trace, m.TraceState, "queue", trace.SpanKindInternal, since)
 	if queue.recording() {
 		queue.span.SetAttributes(jobOf(m)...)
 		queue.span.SetAttributes(keyAttempt.Int(a.N), keyPool.String(a.Pool))
 	}
 	queue.span.End(trace.WithTimestamp(claimed))
-	s := t.start(ctx, m.Trace, operation(m.Endpoint)+" "+a.Model, trace.SpanKindClient, claimed)
+	return t.call(ctx, m, a, claimed)
+}
+
+// Past tells of an attempt that somebody else has claimed, and that has just
+// been ended in his place: a worker that vanished, or a bundle. body is the
+// answer, if there is one.
+func (t *Tracer) Past(ctx context.Context, m *wire.Meta, a *wire.Attempt, claimed time.Time, body []byte) {
+	if t == nil {
+		return
+	}
+	if now := time.Now(); claimed.After(now) {
+		claimed = now // the server's clock is ahead of this one
+	}
+	t.call(ctx, m, a, claimed).Ended(a, body)
+}
+
+// call begins the span of an attempt's call.
+func (t *Tracer) call(ctx context.Context, m *wire.Meta, a *wire.Attempt, at time.Time) Span {
+	s := t.start(ctx, m.Trace, m.TraceState, operation(m.Endpoint)+" "+a.Model, trace.SpanKindClient, at)
 	if s.recording() {
 		s.span.SetAttributes(jobOf(m)...)
 		s.span.SetAttributes(semconv.GenAIOperationNameKey.String(operation(m.Endpoint)), semconv.GenAIProviderNameKey.String(provider(a.Provider)),

@@ -101,10 +101,10 @@ func (s Span) Traceparent() string {
 func (s Span) recording() bool { return s.span != nil && s.span.IsRecording() }
 
 // start begins a span below the one that a traceparent names, or a new trace.
-func (t *Tracer) start(ctx context.Context, parent, name string, kind trace.SpanKind, at time.Time) Span {
+func (t *Tracer) start(ctx context.Context, parent, state, name string, kind trace.SpanKind, at time.Time) Span {
 	ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // the parent is what the job says
 	if parent != "" {
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent})
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent, "tracestate": state})
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(at))
 	return Span{span}

@@ -80,7 +80,7 @@ func assignment(parent string) *wire.Assignment {
 // walk makes the spans of a request that is decided about and attempted.
 func walk(t *Tracer, parent string, body []byte) (asg *wire.Assignment, provider string) {
 	ctx := context.Background()
-	req := t.Request(ctx, parent, wire.ChatCompletions, time.Now())
+	req := t.Request(ctx, parent, "vendor=1", wire.ChatCompletions, time.Now())
 	asg = assignment(req.Traceparent())
 	d := t.Decision(ctx, &asg.Meta, time.Now())
 	d.Decided(&asg.Meta, asg.Attempt)
@@ -108,6 +108,32 @@ func attributes(s tracetest.SpanStub) map[string]any {
 		m[string(kv.Key)] = kv.Value.AsInterface()
 	}
 	return m
+}
+
+// TestPast: an attempt that was ended in another's place has its span too, from
+// the claim on; and each span says the trace's state.
+func TestPast(t *testing.T) {
+	tr, out := recorder(t)
+	asg := assignment(clientTrace)
+	asg.Meta.TraceState = "vendor=1,other=2"
+	asg.Attempt.Status, asg.Attempt.ErrorCode = wire.Interrupted, wire.CodeInterrupted
+	claimed := time.Now().Add(-time.Minute)
+	tr.Past(t.Context(), &asg.Meta, asg.Attempt, claimed, nil)
+	s := found(t, out, "chat m1")
+	if s.Parent.SpanID().String() != "b7ad6b7169203331" || s.SpanKind != trace.SpanKindClient || !s.StartTime.Equal(claimed) || s.EndTime.Sub(claimed) < time.Minute {
+		t.Errorf("%+v from %s to %s", s.Parent, s.StartTime, s.EndTime)
+	}
+	if a := attributes(s); a["error.type"] != "interrupted" || a["sluice.attempt"] != int64(2) || a["sluice.cost_nano_usd"] != int64(42) || s.Status.Code != codes.Error {
+		t.Errorf("%v, %v", a, s.Status)
+	}
+	if got := s.SpanContext.TraceState().String(); got != asg.Meta.TraceState {
+		t.Errorf("state %q", got)
+	}
+	tr.Past(t.Context(), &asg.Meta, asg.Attempt, time.Now().Add(time.Hour), nil) // a clock that is ahead
+	if s := out.GetSpans()[1]; s.EndTime.Before(s.StartTime) {
+		t.Errorf("from %s to %s", s.StartTime, s.EndTime)
+	}
+	(*Tracer)(nil).Past(t.Context(), &asg.Meta, asg.Attempt, claimed, nil)
 }
 
 func TestSpans(t *testing.T) {
@@ -197,7 +223,7 @@ func TestFailures(t *testing.T) {
 	asg := assignment(clientTrace)
 	asg.Attempt.Status, asg.Attempt.ErrorCode, asg.Attempt.HTTP = wire.Failed, wire.CodeProviderError, 500
 	tr.Attempt(t.Context(), asg).Ended(asg.Attempt, nil)
-	tr.Request(t.Context(), "nonsense", wire.Responses, time.Now()).Answered(Answered{HTTP: 502, Outcome: "failed", Failed: true})
+	tr.Request(t.Context(), "nonsense", "", wire.Responses, time.Now()).Answered(Answered{HTTP: 502, Outcome: "failed", Failed: true})
 	a, r := found(t, out, "chat m1"), found(t, out, "POST /v1/responses")
 	if a.Status.Code != codes.Error || a.Status.Description != "" || attributes(a)["error.type"] != string(wire.CodeProviderError) {
 		t.Errorf("attempt %v %v", a.Status, attributes(a))
@@ -243,7 +269,7 @@ var (
 // walkOff is walk without what walk itself allocates.
 func walkOff(t *Tracer) (string, error) {
 	ctx := context.Background()
-	req := t.Request(ctx, clientTrace, wire.ChatCompletions, now)
+	req := t.Request(ctx, clientTrace, "", wire.ChatCompletions, now)
 	t.Decision(ctx, &someJob.Meta, now).Decided(&someJob.Meta, someJob.Attempt)
 	a := t.Attempt(ctx, someJob)
 	a.Ended(someJob.Attempt, nil)

@@ -113,6 +113,8 @@ func (s *scanner) meta(m *Meta) error {
 			return str(s, &m.Placement)
 		case "tp":
 			return str(s, &m.Trace)
+		case "ts":
+			return str(s, &m.TraceState)
 		case "l":
 			return s.labels(&m.Labels)
 		case "mt":

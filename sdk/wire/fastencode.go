@@ -107,6 +107,7 @@ func (o *objectWriter) meta(m *Meta) {
 	o.optText("b", m.Batch)
 	o.optText("pl", string(m.Placement))
 	o.optText("tp", m.Trace)
+	o.optText("ts", m.TraceState)
 	if len(m.Labels) > 0 {
 		o.key("l").labels(m.Labels)
 	}

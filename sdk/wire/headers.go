@@ -16,6 +16,7 @@ const (
 	HeaderPlacement = "Sluice-Placement"
 	HeaderLabel     = "Sluice-Label-" // prefix of free labels
 	HeaderTrace     = "traceparent"
+	HeaderState     = "tracestate"
 
 	HeaderStatus           = "Sluice-Status"
 	HeaderReason           = "Sluice-Reason"

@@ -44,6 +44,7 @@ type Meta struct {
 	Batch       string            `json:"b,omitempty"`
 	Placement   Placement         `json:"pl,omitempty"` // empty: Realtime
 	Trace       string            `json:"tp,omitempty"`
+	TraceState  string            `json:"ts,omitempty"` // of Trace; none without it
 	Labels      map[string]string `json:"l,omitempty"`
 	MaxTokens   int64             `json:"mt,omitempty"` // most output tokens asked for, 0: not said
 	Choices     int               `json:"ch,omitempty"` // answers asked for at once, 0: one
@@ -167,6 +168,9 @@ func (j *Job) parseHeaders(h map[string][]string, at time.Time) *Error {
 	}
 	if v := h[HeaderTrace]; len(v) == 1 && validTrace(v[0]) {
 		j.Trace = v[0] // an invalid one is ignored: W3C Trace Context, section 3.2
+		if s := strings.Join(h[HeaderState], ","); validState(s) {
+			j.TraceState = s
+		}
 	}
 	j.Labels = r.labels()
 	if r.err == nil && !j.Endpoint.Valid() {
@@ -407,6 +411,20 @@ func printable(s string) bool {
 		}
 	}
 	return true
+}
+
+// maxState is the most bytes of a tracestate: as many as everybody has to pass on.
+const maxState = 512
+
+// validState checks that a tracestate can be passed on as it is: what is in it
+// is its vendors' own.
+func validState(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxState && strings.Trim(s, ", ") != ""
 }
 
 // validTrace checks the shape 00-<32 hex>-<16 hex>-<2 hex> of a traceparent.

@@ -20,18 +20,35 @@ func parse(body string, headers ...string) (Job, *Error) {
 	return ParseJob("acme", Standard, h, []byte(body), 7, parseAt)
 }
 
+const someTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// A tracestate that cannot be passed on, or has no traceparent, is no fault: it
+// is left out.
+func TestTraceState(t *testing.T) {
+	for _, c := range []struct{ trace, state, want string }{
+		{someTrace, "a=1", "a=1"}, {someTrace, strings.Repeat("x", 512), strings.Repeat("x", 512)},
+		{someTrace, strings.Repeat("x", 513), ""}, {someTrace, "a=\n", ""}, {someTrace, "a=é", ""}, {someTrace, " ,", ""},
+		{"", "a=1", ""}, {"00-xyz", "a=1", ""},
+	} {
+		j, err := parse(body, HeaderTrace, c.trace, HeaderState, c.state)
+		if err != nil || j.TraceState != c.want {
+			t.Errorf("%q with %q: %q, %v", c.state, c.trace, j.TraceState, err)
+		}
+	}
+}
+
 func TestParseJob(t *testing.T) {
 	j, err := parse(`{"model":"chat","messages":[1],"max_tokens":50,"stream":true}`,
 		HeaderJobID, "order-7", HeaderRegion, "eu", HeaderAffinity, "user 7", HeaderMaxCost, "0.05", HeaderBatch, "b1",
 		HeaderWebhook, "https://example.com/hook", HeaderDeadline, "90s", HeaderNotBefore, "2026-11-22T12:00:30.5Z",
-		"Sluice-Label-Team", "search", HeaderTrace, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		"Sluice-Label-Team", "search", HeaderTrace, someTrace, HeaderState, "a=1", HeaderState, "b=2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := j.Meta
 	if m.ID != "order-7" || m.Tenant != "acme" || m.Class != Standard || m.Seq != 7 || m.Route != "chat" || m.Endpoint != ChatCompletions ||
 		!m.Stream || m.MaxTokens != 50 || m.Region != "eu" || m.Affinity != "user 7" || *m.MaxCost != 50_000_000 || m.Batch != "b1" ||
-		m.Webhook != "https://example.com/hook" || m.Labels["team"] != "search" || m.Trace == "" || m.BodyBytes != len(j.Body) {
+		m.Webhook != "https://example.com/hook" || m.Labels["team"] != "search" || m.Trace != someTrace || m.TraceState != "a=1,b=2" || m.BodyBytes != len(j.Body) {
 		t.Errorf("meta %+v", m)
 	}
 	if got := time.Unix(0, m.Deadline); !got.Equal(parseAt.Add(90 * time.Second)) {

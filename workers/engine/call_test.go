@@ -26,7 +26,7 @@ func TestRequest(t *testing.T) {
 		c.Region = "us-east"
 	})
 	c := chatCall(hello)
-	c.Meta.Trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	c.Meta.Trace, c.Meta.TraceState = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1"
 	c.Attempt = 3
 	o := e.Do(context.Background(), c)
 	if o.Status != wire.Succeeded || o.Err != nil || string(o.Body) != answer || o.HTTP != 200 {
@@ -39,7 +39,7 @@ func TestRequest(t *testing.T) {
 		t.Errorf("URL %s, want %s", got, want)
 	}
 	for name, want := range map[string]string{
-		"Authorization": "Bearer sk-secret", "Idempotency-Key": "acme-job1-3", "Traceparent": c.Meta.Trace,
+		"Authorization": "Bearer sk-secret", "Idempotency-Key": "acme-job1-3", "Traceparent": c.Meta.Trace, "Tracestate": "vendor=1",
 		"Content-Type": "application/json", "Openai-Organization": "org-1", "User-Agent": "sluice",
 	} {
 		if got := s.req.Header.Get(name); got != want {

@@ -135,7 +135,7 @@ func (c Config) check() error {
 // engine itself sets.
 func validHeader(name, value string) bool {
 	switch textproto.CanonicalMIMEHeaderKey(name) {
-	case "", "Authorization", "X-Api-Key", "X-Goog-Api-Key", "X-Amz-Date", "X-Amz-Security-Token", "Content-Type", "Content-Length", "Host", "Accept", "Idempotency-Key", "Traceparent":
+	case "", "Authorization", "X-Api-Key", "X-Goog-Api-Key", "X-Amz-Date", "X-Amz-Security-Token", "Content-Type", "Content-Length", "Host", "Accept", "Idempotency-Key", "Traceparent", "Tracestate":
 		return false
 	}
 	for i := 0; i < len(name); i++ {

@@ -138,7 +138,7 @@ func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, bo
 	for k, v := range e.header {
 		h[k] = v
 	}
-	values := make([]string, 0, len(enc.Header)+2)
+	values := make([]string, 0, len(enc.Header)+3)
 	set := func(name, v string) {
 		values = append(values, v)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
@@ -156,6 +156,9 @@ func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, bo
 	set("Idempotency-Key", IdempotencyKey(c.Meta.Tenant, c.Meta.ID, c.Attempt))
 	if trace := cmp.Or(c.Trace, c.Meta.Trace); trace != "" {
 		set("Traceparent", trace)
+		if c.Meta.TraceState != "" {
+			set("Tracestate", c.Meta.TraceState)
+		}
 	}
 	body.Reset(enc.Body)
 	// GetBody stays nil: with it, the transport would take the Idempotency-Key

@@ -215,7 +215,11 @@ func (a *attempt) overtake(hard context.Context, last *ledger.Stored) error {
 		a.closeCut(hard, at.N, streamed, cause)
 	}
 	next := a.next(&last.Entry, &at, cause, engine.RetryElsewhere, 0, last.Reason == wire.ReasonCancel)
-	return a.write(hard, next, last.Seq)
+	if err := a.write(hard, next, last.Seq); err != nil {
+		return err
+	}
+	a.cfg.Tracer.Past(hard, &last.Entry.Meta, &at, last.At, nil)
+	return nil
 }
 
 // end writes how the call went (I2) and what follows.

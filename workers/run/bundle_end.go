@@ -179,6 +179,7 @@ func (c *carrier) end(ctx context.Context, l *line, out *engine.Outcome) error {
 			n.rec.Body = out.Body
 		}
 		if err = a.write(ctx, n, expect); err == nil {
+			c.cfg.Tracer.Past(ctx, m, &at, began, out.Body)
 			return nil
 		}
 		var x *ledger.Conflict
@@ -217,6 +218,7 @@ func (a *attempt) voided(ctx context.Context, last *ledger.Stored) verdict {
 		a.warn("work message kept", err)
 		return later
 	}
+	a.cfg.Tracer.Past(ctx, &last.Entry.Meta, &at, last.At, nil)
 	return done
 }
 

@@ -19,6 +19,7 @@ type HTTPOptions struct {
 	Connections int           // of the throughput; default 64
 	Latency     time.Duration // of each measurement of latency; default 3 s
 	Pressed     time.Duration // of each measurement of throughput; default 2.5 s
+	Streams     int           // of each measurement of streams, instead of as many as Pressed lets; 0: those
 	Only        string        // part of a front's name: measure no others, but the upstream
 	Parts       []string      // of HTTPParts; default all
 	Profile     string        // file for a CPU profile of Sluice's process; none: not taken
@@ -71,6 +72,7 @@ type httpRun struct {
 	latency            Quantiles
 	requests, streams  float64 // a second
 	perRequest, perOne usage   // CPU for 1,000 requests, and for 1,000 streams
+	streamed, cut      int     // streams, and those of them that had no end
 	failed             int
 	fault              error
 }
@@ -85,7 +87,8 @@ type HTTPRow struct {
 	// it, which are ClickHouse for Sluice.
 	RequestCPU, RequestBelow, StreamCPU, StreamBelow time.Duration
 	Peak, PeakBelow                                  int64 // bytes
-	Failed                                           int   // requests without a whole answer
+	Streamed, Cut                                    int   // streams of all rounds, and those of them that had no end
+	Failed                                           int   // requests without a whole answer, cut streams among them
 	Fault                                            error // of one of them
 }
 
@@ -129,7 +132,7 @@ const warmTime = 500 * time.Millisecond
 // warm lets connections and code paths come up before anything counts.
 func (f *front) warm(ctx context.Context, o *HTTPOptions) {
 	for _, stream := range []bool{false, true} {
-		f.load.pressed(ctx, Prompt(1024), stream, o.Connections, warmTime)
+		f.load.pressed(ctx, Prompt(1024), stream, o.Connections, warmTime, 0)
 	}
 	if f.pid != 0 {
 		resetPeaks(f.pid)
@@ -151,11 +154,11 @@ func (f *front) measure(ctx context.Context, o *HTTPOptions) httpRun {
 			lat = f.load.steady(ctx, body, o.Rate, o.Latency)
 			r.latency = quantiles(lat.took)
 		case partRequests:
-			req, r.perRequest = f.press(ctx, o, body, false)
+			req, r.perRequest = f.press(ctx, o, body, false, 0)
 			r.requests = req.rate()
 		case partStreams:
-			str, r.perOne = f.press(ctx, o, streamed, true)
-			r.streams = str.rate()
+			str, r.perOne = f.press(ctx, o, streamed, true, o.Streams)
+			r.streams, r.streamed, r.cut = str.rate(), len(str.took)+str.failed, str.failed
 		}
 	}
 	for _, l := range []load{lat, req, str} {
@@ -167,9 +170,9 @@ func (f *front) measure(ctx context.Context, o *HTTPOptions) httpRun {
 }
 
 // press is pressed, and the CPU for a thousand of its answers.
-func (f *front) press(ctx context.Context, o *HTTPOptions, body []byte, stream bool) (load, usage) {
+func (f *front) press(ctx context.Context, o *HTTPOptions, body []byte, stream bool, most int) (load, usage) {
 	before := f.usage()
-	l := f.load.pressed(ctx, body, stream, o.Connections, o.Pressed)
+	l := f.load.pressed(ctx, body, stream, o.Connections, o.Pressed, most)
 	if f.pid != 0 {
 		_ = ledger.Pause(ctx, tail) // HTTP looks at ctx
 	}
@@ -211,6 +214,7 @@ func (f *front) row(direct *front) HTTPRow {
 	r.StreamCPU = dur(func(run, _ *httpRun) time.Duration { return run.perOne.own })
 	r.StreamBelow = dur(func(run, _ *httpRun) time.Duration { return run.perOne.below })
 	for _, run := range f.runs {
+		r.Streamed, r.Cut = r.Streamed+run.streamed, r.Cut+run.cut
 		if r.Failed += run.failed; r.Fault == nil {
 			r.Fault = run.fault
 		}

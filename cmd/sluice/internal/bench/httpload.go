@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -106,13 +107,21 @@ func (l *loader) steady(ctx context.Context, body []byte, rate int, d time.Durat
 	return c.load
 }
 
-// pressed keeps n connections busy: each asks again when it has its answer.
-func (l *loader) pressed(ctx context.Context, body []byte, stream bool, n int, d time.Duration) load {
+// pressed keeps n connections busy, for d or, if most is above 0, with that many
+// requests: each asks again when it has its answer.
+func (l *loader) pressed(ctx context.Context, body []byte, stream bool, n int, d time.Duration, most int) load {
 	c := &counter{load: load{begin: time.Now()}}
+	var asked atomic.Int64
+	more := func(at time.Time) bool {
+		if most > 0 {
+			return asked.Add(1) <= int64(most)
+		}
+		return at.Sub(c.begin) < d
+	}
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			for begin := time.Now(); begin.Sub(c.begin) < d && ctx.Err() == nil; begin = time.Now() {
+			for begin := time.Now(); more(begin) && ctx.Err() == nil; begin = time.Now() {
 				err := l.ask(ctx, body, stream)
 				c.count(time.Since(begin), err)
 				if err != nil && ledger.Pause(ctx, 10*time.Millisecond) != nil {
