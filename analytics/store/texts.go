@@ -88,15 +88,15 @@ func (s *Store) InsertTexts(ctx context.Context, rows []Text) (added int, err er
 
 var exceptionCode = regexp.MustCompile(`\bcode: [0-9]+`)
 
-// withoutText is the error of an insert, without the words of ClickHouse, which
-// may quote a row.
+// withoutText is an error without the words of ClickHouse, which may quote a row,
+// or a word that was searched for.
 func withoutText(err error) error {
 	var e *clickhouse.Exception
 	if errors.As(err, &e) {
-		return fmt.Errorf("ClickHouse refuses the rows (code: %d)", e.Code)
+		return fmt.Errorf("ClickHouse refuses this (code: %d)", e.Code)
 	}
 	if code := exceptionCode.FindString(err.Error()); code != "" {
-		return fmt.Errorf("ClickHouse refuses the rows (%s)", code)
+		return fmt.Errorf("ClickHouse refuses this (%s)", code)
 	}
 	return err
 }
@@ -148,6 +148,32 @@ type TextQuery struct {
 // maxWords of a question.
 const maxWords = 32
 
+// ErrWords means that a search is for no words, or for too many.
+var ErrWords = fmt.Errorf("search for 1 to %d words of letters and digits", maxWords)
+
+// TextJSON is a row of texts for programs.
+type TextJSON struct {
+	Tenant      string            `json:"tenant"`
+	Job         string            `json:"job_id"`
+	Attempt     int               `json:"attempt"`
+	At          time.Time         `json:"at"`
+	ExpiresAt   time.Time         `json:"expires_at"`
+	Route       string            `json:"route"`
+	Pool        string            `json:"pool"`
+	Model       string            `json:"model"`
+	Status      wire.Status       `json:"status"` // of the attempt
+	Prompt      string            `json:"prompt"`
+	Answer      string            `json:"answer"`
+	PromptBytes int64             `json:"prompt_bytes"` // before it was redacted and cut
+	AnswerBytes int64             `json:"answer_bytes"`
+	Redactions  map[string]uint32 `json:"redactions"`
+}
+
+// JSON is the row for programs.
+func (r *Text) JSON() TextJSON {
+	return TextJSON{r.Tenant, r.Job, r.Attempt, r.TS, r.ExpiresAt(), r.Route, r.Pool, r.Model, r.Status, r.Prompt, r.Answer, r.Bytes[0], r.Bytes[1], r.Redacted}
+}
+
 // Texts gives texts that are kept still.
 func (s *Store) Texts(ctx context.Context, q TextQuery) ([]Text, error) {
 	where := []string{"expires_at > now()"}
@@ -171,7 +197,7 @@ func (s *Store) Texts(ctx context.Context, q TextQuery) ([]Text, error) {
 		}
 	}
 	if words > maxWords || len(q.Words) > 0 && words == 0 {
-		return nil, fmt.Errorf("search for 1 to %d words of letters and digits, not %d", maxWords, words)
+		return nil, ErrWords
 	}
 	order := " ORDER BY ts DESC, attempt DESC LIMIT "
 	limit := q.Limit
@@ -185,7 +211,7 @@ func (s *Store) Texts(ctx context.Context, q TextQuery) ([]Text, error) {
 		strings.Join(where, " AND ") + order + fmt.Sprint(limit)
 	rows, err := s.conn.Query(ctx, sql)
 	if err != nil {
-		return nil, s.wrap("read texts", err)
+		return nil, s.wrap("read texts", withoutText(err))
 	}
 	defer func() { _ = rows.Close() }() // Err tells
 	var out []Text
@@ -196,12 +222,15 @@ func (s *Store) Texts(ctx context.Context, q TextQuery) ([]Text, error) {
 		var bytes [2]uint32
 		if err := rows.Scan(&r.Seq, &r.TS, &r.Expires, &r.Tenant, &r.Job, &attempt, &r.Route, &r.Pool, &r.Model, &status,
 			&r.Prompt, &r.Answer, &bytes[0], &bytes[1], &r.Redacted); err != nil {
-			return nil, s.wrap("read texts", err)
+			return nil, s.wrap("read texts", withoutText(err))
 		}
 		r.Attempt, r.Status, r.Bytes = int(attempt), wire.Status(status), [2]int64{int64(bytes[0]), int64(bytes[1])}
 		out = append(out, r)
 	}
-	return out, s.wrap("read texts", rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, s.wrap("read texts", withoutText(err))
+	}
+	return out, nil
 }
 
 // ForgetTexts deletes what the table has of a tenant, or of one of its jobs:

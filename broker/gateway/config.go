@@ -60,6 +60,10 @@ type Config struct {
 	// Tenant is set.
 	Analytics func(ctx context.Context, q Question) (any, error)
 
+	// Texts gives what is kept of jobs' prompts and answers, as a value for JSON;
+	// nil: there is no ClickHouse.
+	Texts func(ctx context.Context, q TextsQuestion) (any, error)
+
 	// Models are the routes that /v1/models lists. Defaults to none.
 	Models func() []string
 

@@ -27,6 +27,7 @@ func (g *Gateway) routes() http.Handler {
 		"/metrics":                       g.metrics.handler(),
 		"/admin/v1/jobs":                 g.serveAdmin("jobs"),
 		"/admin/v1/jobs/{id}":            g.serveJob(showJob),
+		"/admin/v1/jobs/{id}/text":       g.serveJobText,
 		"/admin/v1/routes":               g.serveAdmin("routes"),
 		"/admin/v1/dead":                 g.serveAdmin("dead.list"),
 		"/admin/v1/dead/{id}":            g.serveAdmin("dead.show"),
@@ -47,6 +48,7 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("/admin/v1/pools/{pool}", method("", http.MethodDelete, g.serveOperation("pool.remove", poolOf)))
 	mux.HandleFunc("/admin/v1/pools/{pool}/drain", method("", http.MethodPost, g.serveOperation("pool.drain", poolOf)))
 	mux.HandleFunc("/admin/v1/pools/{pool}/resume", method("", http.MethodPost, g.serveOperation("pool.resume", poolOf)))
+	mux.HandleFunc("/admin/v1/texts", methods(map[string]http.HandlerFunc{http.MethodGet: g.serveTexts, http.MethodDelete: g.forgetTexts}))
 	mux.HandleFunc("/v1/responses/{id}", methods(map[string]http.HandlerFunc{
 		http.MethodGet: g.serveResponse, http.MethodDelete: g.deleteResponse}))
 	mux.HandleFunc("/v1/responses/{id}/cancel", method(wire.Responses, http.MethodPost, g.serveCancel))

@@ -29,6 +29,7 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 	"github.com/sluicehq/sluice/workers/engine"
 	"github.com/sluicehq/sluice/workers/run"
+	said "github.com/sluicehq/sluice/workers/text"
 )
 
 func TestMain(m *testing.M) { natstest.Main(m) }
@@ -59,12 +60,13 @@ type setup struct {
 	attempts int           // default 3
 	ackWait  time.Duration // default 30 s
 	tenants  []natsd.Tenant
-	timeout  time.Duration // of a call; default the engine's
-	captures float64       // share of the jobs
-	budget   float64       // of retries; default 0.25
-	plan     *steer.Plan   // of the dispatchers and of explain
-	held     int           // jobs per class and queue in a dispatcher's memory; default 512
-	webhooks bool          // are called
+	timeout  time.Duration           // of a call; default the engine's
+	captures float64                 // share of the jobs
+	budget   float64                 // of retries; default 0.25
+	plan     *steer.Plan             // of the dispatchers and of explain
+	held     int                     // jobs per class and queue in a dispatcher's memory; default 512
+	webhooks bool                    // are called
+	texts    map[string]*said.Policy // of tenants that keep what is said
 }
 
 // rig is a broker in a bubble.
@@ -91,6 +93,7 @@ type proc struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	runner *run.Runner
+	texts  *said.Keeper // of a worker
 
 	observer   *observe.Observer
 	book       *budget.Book
@@ -278,7 +281,9 @@ func (r *rig) worker(name string) *proc {
 		}
 		served = append(served, run.Pool{Name: x.name, Concurrency: x.concurrency, Endpoint: e, Bundle: x.bundle})
 	}
-	w := run.New(run.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name),
+	p.texts = said.NewKeeper(js, r.subj, r.log)
+	p.texts.Set(r.setup.texts)
+	w := run.New(run.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: r.log.With("proc", name), Texts: p.texts,
 		Instance: name, Pools: served, AckWait: r.setup.ackWait, MaxAttempts: r.setup.attempts})
 	p.runner = w
 	p.goRun(r, func(ctx context.Context) error {

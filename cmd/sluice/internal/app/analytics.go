@@ -58,7 +58,8 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 		a.tail = ledger.NewTail(js, a.subjects, observe.History, a.log)
 	}
 	a.ingester, err = ingest.New(ingest.Config{JS: js, Subjects: a.subjects, Store: st, Instance: instance, Logger: a.log, Tail: a.tail,
-		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.cfg.NATS.Replicas})
+		FlushInterval: a.cfg.Analytics.FlushInterval, Retention: a.cfg.Records.Retention, Replicas: a.cfg.NATS.Replicas,
+		TextsKept: a.textsKept})
 	if err != nil {
 		return err
 	}

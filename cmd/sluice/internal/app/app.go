@@ -34,6 +34,7 @@ import (
 	"github.com/sluicehq/sluice/sdk/lease"
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/workers/text"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -79,7 +80,8 @@ type App struct {
 	observer   *observe.Observer
 	book       *budget.Book // nil: not this role
 	ingester   *ingest.Ingester
-	alerts     *alert.Watcher // nil: not this role, or no ClickHouse
+	alerts     *alert.Watcher              // nil: not this role, or no ClickHouse
+	texts      atomic.Pointer[text.Keeper] // nil: not this role
 	dsn        string
 	roster     *roster.Roster
 	added      atomic.Pointer[config.Added]

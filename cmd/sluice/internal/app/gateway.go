@@ -31,7 +31,7 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Bundles: a.bundles, Ready: a.ready, Tracer: a.tracer}
 	gc.Registry = gateway.NewRegistry()
-	gc.Registry.MustRegister(newBudgetMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
+	gc.Registry.MustRegister(newBudgetMetrics(a), newTextMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
 	hooks, err := a.newWebhooks()
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (a *App) newGateway() (*gatewayPart, error) {
 		return nil, err
 	}
 	if questions != nil {
-		gc.Analytics = questions.ask
+		gc.Analytics, gc.Texts = questions.ask, questions.texts
 	}
 	l, err := net.Listen("tcp", a.cfg.HTTP.Listen)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/workers/probe"
 	"github.com/sluicehq/sluice/workers/run"
+	"github.com/sluicehq/sluice/workers/text"
 )
 
 // workers is the worker role: a runner for the pools as configured. A changed
@@ -22,6 +23,7 @@ type workers struct {
 	ctx     context.Context
 	js      jetstream.JetStream
 	started time.Time
+	texts   *text.Keeper // of all runners
 
 	mu      sync.Mutex
 	retire  func()        // of the current runner
@@ -35,7 +37,11 @@ func (a *App) newWorkers(ctx context.Context) (*workers, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workers{app: a, ctx: ctx, js: js, started: time.Now(), failed: make(chan error, 1)}
+	w := &workers{app: a, ctx: ctx, js: js, started: time.Now(), failed: make(chan error, 1), texts: text.NewKeeper(js, a.subjects, a.log)}
+	if err := w.keep(a.cfg); err != nil {
+		return nil, err
+	}
+	a.texts.Store(w.texts)
 	return w, w.start(a.cfg, a.instance)
 }
 
@@ -50,9 +56,21 @@ func (w *workers) run() error {
 	return err
 }
 
+// keep has what is said be kept as configured.
+func (w *workers) keep(cfg *config.Config) error {
+	policies, err := textPolicies(cfg)
+	if err == nil {
+		w.texts.Set(policies)
+	}
+	return err
+}
+
 // replace puts a runner with the new configuration in the place of the
 // current one, if the pools differ.
 func (w *workers) replace(cfg *config.Config) error {
+	if err := w.keep(cfg); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	same := reflect.DeepEqual(w.pools, cfg.Pools)
 	retire := w.retire
@@ -93,7 +111,7 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 		names = append(names, p.Name)
 	}
 	r := run.New(run.Config{JS: w.js, Subjects: w.app.subjects, Ledger: ledger.New(w.js, w.app.subjects), Logger: w.app.log,
-		Instance: instance, Pools: pools, Tracer: w.app.tracer, AckWait: cfg.Workers.AckWait, MaxAttempts: cfg.Workers.MaxAttempts,
+		Instance: instance, Pools: pools, Tracer: w.app.tracer, Texts: w.texts, AckWait: cfg.Workers.AckWait, MaxAttempts: cfg.Workers.MaxAttempts,
 		Backoff: cfg.Workers.RetryBackoff, Drain: cfg.Workers.Drain})
 	ctx, retire := context.WithCancel(w.ctx)
 	w.mu.Lock()

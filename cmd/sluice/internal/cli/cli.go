@@ -100,7 +100,7 @@ func build(d Deps) (*cobra.Command, *globals) {
 	root.AddCommand(d.Commands...)
 	root.AddCommand(g.submitCommand(), g.batchCommand(), g.jobCommand(), g.costCommand(), g.sqlCommand(), g.poolCommand(),
 		g.routeCommand(), g.experimentCommand(), g.rolloutCommand(), g.deadCommand(), g.scheduleCommand(), g.configCommand(), g.doctorCommand())
-	root.AddCommand(g.budgetCommand(), g.alertCommand(), g.topCommand())
+	root.AddCommand(g.budgetCommand(), g.alertCommand(), g.topCommand(), g.textCommand())
 	if d.Policy != nil {
 		root.AddCommand(g.simulateCommand())
 	}

@@ -25,6 +25,7 @@ func (g *globals) jobCommand() *cobra.Command {
 		g.oneJob("get", "Show a job's state, and its answer once it has ended", g.getJob),
 		g.listCommand(),
 		g.rateCommand(),
+		g.jobTextCommand(),
 		g.oneJob("cancel", "End a job, whatever its state", g.cancelJob),
 		watch,
 		g.oneJob("trace", "Show every step of a job, with the router's decisions", g.traceJob))

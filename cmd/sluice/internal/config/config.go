@@ -288,6 +288,8 @@ type Tenant struct {
 	Tier string `yaml:"tier,omitempty"`
 	// Limits are what it may ask of each gateway.
 	Limits Limits `yaml:"limits,omitempty"`
+	// Text has what its jobs ask and get be kept; nil: it is not.
+	Text *Text `yaml:"text,omitempty"`
 }
 
 // Pool finds a pool by name, or gives nil.

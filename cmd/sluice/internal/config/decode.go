@@ -91,6 +91,10 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value) {
 		d.note(key, n)
 		d.price(key, n, v)
 		return
+	case Redaction:
+		d.note(key, n)
+		d.redaction(key, n, v)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -263,6 +263,7 @@ func (v *validator) tenants() {
 		v.unique(names, key+".name", t.Name, i)
 		v.text(key+".tier", t.Tier, 0, 64)
 		v.limits(key+".limits", t.Limits)
+		v.tenantText(key+".text", t.Text)
 		secret := t.Key.Reveal()
 		if first, ok := keys[secret]; ok && secret != "" {
 			o, _ := v.lookup(key + ".key")
