@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"reflect"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -34,6 +35,9 @@ type Rows struct {
 // statement without a result has no columns and no rows.
 func (s *Store) Query(ctx context.Context, sql string) (*Rows, error) {
 	rows, err := s.conn.Query(ctx, sql)
+	if err == io.EOF { // bare: over the native protocol, a statement that has no result; wrapped, a lost connection
+		return &Rows{store: s}, nil
+	}
 	if err != nil {
 		return nil, s.wrap("query", err)
 	}
@@ -50,7 +54,7 @@ func (r *Rows) Columns() []Column { return r.columns }
 
 // Next reads the next row, and reports whether there was one.
 func (r *Rows) Next() bool {
-	if r.err != nil || !r.rows.Next() {
+	if r.rows == nil || r.err != nil || !r.rows.Next() {
 		return false
 	}
 	for _, d := range r.dest {
@@ -80,11 +84,16 @@ func (r *Rows) Values() []any {
 // Err is what ended the result, nil at its proper end.
 func (r *Rows) Err() error {
 	err := r.err
-	if err == nil {
+	if err == nil && r.rows != nil {
 		err = r.rows.Err()
 	}
 	return r.store.wrap("query", err)
 }
 
 // Close gives the connection back.
-func (r *Rows) Close() error { return r.rows.Close() }
+func (r *Rows) Close() error {
+	if r.rows == nil {
+		return nil
+	}
+	return r.rows.Close()
+}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -21,6 +22,7 @@ import (
 const (
 	envSwitch = "SLUICE_TEST_ENGINE"
 	envChild  = "SLUICE_TEST_STORE_CHILD"
+	envNative = "SLUICE_TEST_NATIVE" // 1: DSN is over the native protocol
 	password  = "pass word/'\"%"
 )
 
@@ -47,11 +49,12 @@ var shared server
 var databases atomic.Int64
 
 type server struct {
-	once sync.Once
-	sup  *engine.Supervisor
-	addr string
-	err  error
-	stop func()
+	once   sync.Once
+	sup    *engine.Supervisor
+	addr   string
+	native *Native
+	err    error
+	stop   func()
 }
 
 func (s *server) start() {
@@ -79,10 +82,15 @@ func (s *server) start() {
 	}
 	ready, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
-	s.addr, s.err = s.sup.Await(ready)
+	if s.addr, s.err = s.sup.Await(ready); s.err == nil {
+		s.native, s.err = Front("127.0.0.1:0", s.addr, password, nil)
+	}
 }
 
 func (s *server) close() {
+	if s.native != nil {
+		s.native.Close()
+	}
 	if s.stop != nil {
 		s.stop()
 	}
@@ -104,8 +112,46 @@ func find() (string, error) {
 	return "", err
 }
 
-// DSN is the engine with a database that no other test uses.
+// DSN is the engine with a database that no other test uses, over HTTP unless
+// SLUICE_TEST_NATIVE=1.
 func DSN(t testing.TB) string {
+	t.Helper()
+	if os.Getenv(envNative) == "1" {
+		return NativeDSN(t)
+	}
+	return dsn("http", Engine(t), "")
+}
+
+// NativeDSN is such an address over the native protocol, compressed.
+func NativeDSN(t testing.TB) string {
+	t.Helper()
+	Engine(t)
+	return dsn("clickhouse", shared.native.Addr(), "compress=lz4")
+}
+
+// DSNAt is such an address at a front of the test's own.
+func DSNAt(n *Native, query string) string { return dsn("clickhouse", n.Addr(), query) }
+
+func dsn(scheme, host, query string) string {
+	u := url.URL{Scheme: scheme, Host: host, User: url.UserPassword("default", password), Path: fmt.Sprintf("/test_%d", databases.Add(1)), RawQuery: query}
+	return u.String()
+}
+
+// NewFront starts a native server for this test alone, with TLS if there is a
+// certificate, and closes it at its end.
+func NewFront(t testing.TB, listen string, cert *tls.Config) *Native {
+	t.Helper()
+	n, err := Front(listen, Engine(t), password, cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n
+}
+
+// Engine is the address of the engine's HTTP endpoint. It skips or fails the
+// test where there is no engine.
+func Engine(t testing.TB) string {
 	t.Helper()
 	mode := os.Getenv(envSwitch)
 	if mode == "0" {
@@ -119,14 +165,13 @@ func DSN(t testing.TB) string {
 	default:
 		t.Fatalf("the engine does not run: %v", err)
 	}
-	u := url.URL{Scheme: "http", Host: shared.addr, User: url.UserPassword("default", password), Path: fmt.Sprintf("/test_%d", databases.Add(1))}
-	return u.String()
+	return shared.addr
 }
 
 // Open is a migrated store in a new database.
 func Open(t testing.TB) *store.Store {
 	t.Helper()
-	s, err := store.Open(store.Config{DSN: DSN(t)})
+	s, err := store.Open(store.Config{DSN: DSN(t), DialTimeout: time.Minute}) // the machine may be busy
 	if err != nil {
 		t.Fatal(err)
 	}
