@@ -33,7 +33,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	defer held.Close()
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("engine: %w: stop the other program or set another address", err)
+		return fmt.Errorf("engine: %w; stop what holds the port, or set clickhouse.embedded.listen", err)
 	}
 	defer listener.Close()
 	core, err := startCore(cfg)

@@ -117,6 +117,7 @@ type Ingester struct {
 	cfg      Config
 	log      *slog.Logger
 	progress progress
+	began    time.Time // written by Run, before anything else
 }
 
 // New makes an ingester; it does no I/O.
@@ -140,6 +141,7 @@ func New(cfg Config) (*Ingester, error) {
 // given back. It returns nil then: whatever else fails is logged and tried
 // again.
 func (in *Ingester) Run(ctx context.Context) error {
+	in.began = time.Now()
 	retry := backoff{max: in.cfg.RetryMax}
 	for ctx.Err() == nil {
 		held, err := in.acquire(ctx)
@@ -206,6 +208,10 @@ func (in *Ingester) sessions(ctx, held context.Context, l *lease.Lease) error {
 	}
 }
 
+// startGrace is how long ClickHouse may take to come up beside the ingester
+// before that is worth a warning.
+const startGrace = 5 * time.Second
+
 const waiting = "ingestion waits and tries again; records stay in the ledger until they are written"
 
 // report logs a failure when it is new and then once a while.
@@ -214,6 +220,10 @@ func (in *Ingester) report(ctx context.Context, b *backoff, what string, err err
 		return
 	}
 	in.progress.setError(err)
+	if errors.Is(err, store.ErrUnreachable) && time.Since(in.began) < startGrace {
+		in.log.Debug(what, "error", err)
+		return
+	}
 	if now := time.Now(); b.reported.IsZero() || now.Sub(b.reported) >= remindInterval {
 		b.reported = now
 		in.log.Warn(what, "error", err)

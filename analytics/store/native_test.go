@@ -233,7 +233,7 @@ func TestNativeAnswers(t *testing.T) {
 	s, err := store.Open(store.Config{DSN: dsn})
 	must(t, err)
 	defer s.Close()
-	if _, err := s.MaxSeq(t.Context(), store.Jobs); err == nil || !strings.Contains(err.Error(), "code: 81") {
+	if _, err := s.MaxSeq(t.Context(), store.Jobs); !errors.Is(err, store.ErrMissing) || !strings.Contains(err.Error(), "code: 81") {
 		t.Errorf("before Migrate: %v, want that there is no such database", err)
 	}
 	must(t, s.Migrate(t.Context()))
@@ -245,7 +245,7 @@ func TestNativeAnswers(t *testing.T) {
 	wrong, err := store.Open(store.Config{DSN: strings.Replace(dsn, "default:", "default:geheim", 1)})
 	must(t, err)
 	defer wrong.Close()
-	if err := wrong.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "516") || strings.Contains(err.Error(), "geheim") {
+	if err := wrong.Ping(t.Context()); !errors.Is(err, store.ErrLogin) || !strings.Contains(err.Error(), "516") || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("a wrong password: %v", err)
 	}
 }

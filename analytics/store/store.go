@@ -102,14 +102,6 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close closes the idle connections.
 func (s *Store) Close() error { return s.conn.Close() }
 
-// wrap names the step that failed and keeps the password out of the text.
-func (s *Store) wrap(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("clickhouse: %s: %w", step, redact(err, s.opts.Auth.Password))
-}
-
 // MaxSeq is the highest ledger sequence that the table holds, 0 when it is
 // empty: the table's position. It is that of all rows, and not only of the
 // latest: the ledger's clock may have gone back.

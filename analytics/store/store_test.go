@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -58,7 +59,8 @@ func TestNobodyThere(t *testing.T) {
 		s, err := store.Open(store.Config{DSN: scheme + "://default:geheim@127.0.0.1:1", DialTimeout: time.Second})
 		must(t, err)
 		for name, call := range map[string]func(context.Context) error{"ping": s.Ping, "migrate": s.Migrate} {
-			if err := call(t.Context()); err == nil || strings.Contains(err.Error(), "geheim") {
+			err := call(t.Context())
+			if !errors.Is(err, store.ErrUnreachable) || !strings.Contains(err.Error(), "cannot be reached at 127.0.0.1:1: connect:") || strings.Contains(err.Error(), "geheim") {
 				t.Errorf("%s over %s: %v", name, scheme, err)
 			}
 		}
@@ -69,7 +71,7 @@ func TestWrongPassword(t *testing.T) {
 	dsn := strings.Replace(storetest.DSN(t), "default:", "default:geheim", 1)
 	s, err := store.Open(store.Config{DSN: dsn})
 	must(t, err)
-	if err := s.Migrate(t.Context()); err == nil || strings.Contains(err.Error(), "geheim") {
+	if err := s.Migrate(t.Context()); !errors.Is(err, store.ErrLogin) || strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "sendQuery") {
 		t.Errorf("Migrate with a wrong password: %v", err)
 	}
 }
@@ -221,7 +223,7 @@ func TestQuery(t *testing.T) {
 	if n := len(query(t, s, "SELECT number FROM numbers(300000)")); n != 300000 {
 		t.Errorf("a long result had %d rows", n)
 	}
-	if _, err := s.Query(t.Context(), "SELEC 1"); err == nil || !strings.Contains(err.Error(), "SELEC") {
+	if _, err := s.Query(t.Context(), "SELEC 1"); !errors.Is(err, store.ErrStatement) || !strings.Contains(err.Error(), "SELEC") {
 		t.Errorf("a wrong statement: %v", err)
 	}
 }

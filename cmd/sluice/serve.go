@@ -47,13 +47,12 @@ func serveCommand() *cobra.Command {
 	names := c.Flags().StringSlice("role", nil, "roles of this process: gateway, router, worker, ingest (all of them if not given)")
 	verbose := c.Flags().Bool("verbose", false, "log what is normally not worth a line")
 	cli.ConfigFlags(c)
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		roles, err := parseRoles(*names)
-		if err != nil {
-			return err
-		}
-		return serve(cmd, roles, *verbose)
+	var roles []app.Role
+	c.PreRunE = func(*cobra.Command, []string) (err error) { // wrong usage, and no failure
+		roles, err = parseRoles(*names)
+		return err
 	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return serve(cmd, roles, *verbose) }
 	return c
 }
 
@@ -92,6 +91,9 @@ func serve(cmd *cobra.Command, roles []app.Role, verbose bool) error {
 	cfg, err := config.Load(src)
 	if err != nil {
 		return err
+	}
+	if cmd.Name() == "serve" && cfg.NATS.URL.IsZero() {
+		return config.Faults{{Where: "sluice serve", Key: "nats.url", Bound: "must be set (--nats URL): serve runs roles against an external NATS; everything in one process is sluice up"}}
 	}
 	tuneGC()
 	level := slog.LevelInfo

@@ -152,7 +152,7 @@ func (s *session) send(b *block) error {
 }
 
 var (
-	insertData = regexp.MustCompile("(?is)^\\s*INSERT\\s+INTO\\s+([^\\s(]+)\\s*(?:\\(([^()]*)\\))?.*\\sFORMAT\\s+Native\\s*$")
+	insertData = regexp.MustCompile(`(?is)^\s*INSERT\s+INTO\s+([^\s(]+)\s*(?:\(([^()]*)\))?.*\sFORMAT\s+Native\s*$`)
 	returnRows = regexp.MustCompile(`(?is)^[\s(]*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS)\b`)
 )
 

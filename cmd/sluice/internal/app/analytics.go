@@ -142,7 +142,11 @@ func (a *App) Addresses() []string {
 		out = append(out, "HTTP        "+a.scheme()+"://"+a.httpAddr)
 	}
 	if a.embeddedClickHouse() {
-		out = append(out, "ClickHouse  http://"+a.cfg.ClickHouse.Embedded.Listen+" (user default)")
+		at := "http://" + a.cfg.ClickHouse.Embedded.Listen + " (user default)"
+		if _, err := engine.Find(); err != nil {
+			at = "not installed: jobs run, and their records wait for it (make engine)"
+		}
+		out = append(out, "ClickHouse  "+at)
 	}
 	return out
 }

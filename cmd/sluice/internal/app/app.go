@@ -361,7 +361,7 @@ func (a *App) connect(part string) (jetstream.JetStream, error) {
 			nats.RetryOnFailedConnect(false), nats.ReconnectWait(500*time.Millisecond))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w; is it running, and is nats.url right?", err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w; is it running, and is nats.url right?", a.cfg.NATS.URL, err)
 	}
 	a.conns = append(a.conns, nc)
 	return jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -242,5 +243,14 @@ func costJSON(by []string, rows []store.CostRow) any {
 
 // asked says that an error came from ClickHouse, and where to look.
 func asked(err error) error {
-	return failed(err, "is ClickHouse there, and has sluice up reached it once to make the tables? See: sluice doctor", "%v", err)
+	hint := ""
+	switch {
+	case errors.Is(err, store.ErrUnreachable):
+		hint = "start it with: sluice up; or say where it is with --clickhouse DSN; look closer with: sluice doctor"
+	case errors.Is(err, store.ErrLogin):
+		hint = "the password is in the DSN (clickhouse.dsn, --clickhouse), or in clickhouse.password in the data folder of sluice up (--data-dir)"
+	case errors.Is(err, store.ErrMissing):
+		hint = "the tables are made when the ingester first reaches ClickHouse: is sluice up, or serve --role ingest, running? See: sluice doctor"
+	}
+	return failed(err, hint, "%v", err)
 }

@@ -50,6 +50,8 @@ func explain(err error) *failure {
 		return f
 	case errors.As(err, &faults):
 		return &failure{code: exitUsage, msg: faults.Error(), hint: "nothing was started; correct these and try again"}
+	case errors.Is(err, config.ErrUnreadable):
+		return &failure{code: exitUsage, msg: err.Error(), hint: "give the file by --config or SLUICE_CONFIG; nothing was started"}
 	case errors.As(err, &e):
 		return &failure{code: exitFailed, msg: e.Error(), hint: hintFor(e.Code)}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -63,8 +63,11 @@ func FromProcess(path string, flags map[string]string) Sources {
 	return Sources{Path: path, Environ: os.Environ(), Flags: flags}
 }
 
+// ErrUnreadable means that the file is not there, or cannot be read.
+var ErrUnreadable = errors.New("read the configuration")
+
 // Load reads, completes and checks the configuration. A bad one gives a nil
-// *Config and [Faults]; a file that cannot be read, any other error.
+// *Config and [Faults]; a file that cannot be read, [ErrUnreadable].
 func Load(src Sources) (*Config, error) {
 	path, data, err := src.read()
 	if err != nil {
@@ -91,15 +94,15 @@ func (src Sources) read() (path string, data []byte, err error) {
 		return "", nil, nil
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read the configuration: %w", err)
+		return "", nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	defer func() { _ = f.Close() }()
 	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return "", nil, fmt.Errorf("read the configuration: %w", err)
+		return "", nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if len(data) > maxFile {
-		return "", nil, fmt.Errorf("read the configuration: %s has more than %d bytes", path, maxFile)
+		return "", nil, fmt.Errorf("%w: %s has more than %d bytes", ErrUnreadable, path, maxFile)
 	}
 	return path, data, nil
 }
