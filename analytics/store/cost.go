@@ -138,7 +138,7 @@ func (q *CostQuery) plan() (sum, quantiles *question, err error) {
 	case within(names, attemptSums, false):
 		s.units = hours
 	default:
-		s.units = days
+		s.units = sixths
 	}
 	t := base
 	t.inner, t.outer = times, outerTimes
@@ -146,7 +146,7 @@ func (q *CostQuery) plan() (sum, quantiles *question, err error) {
 	case within(names, attemptTimes, false):
 		t.units = hours
 	case within(names, attemptTenantTimes, false):
-		t.units = days
+		t.units = sixths
 	default:
 		return &s, nil, nil
 	}

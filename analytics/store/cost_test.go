@@ -266,7 +266,7 @@ func TestPlans(t *testing.T) {
 		"SELECT * FROM retries_hourly":                                                             "hourly_sums",
 		"SELECT * FROM cache_daily":                                                                "hourly",
 		"SELECT * FROM waste_daily":                                                                "hourly",
-		"SELECT * FROM labels_daily":                                                               "daily_labels",
+		"SELECT * FROM labels_daily":                                                               "sixths_labels",
 	}
 	add := func(projection string, q store.CostQuery) {
 		list, err := q.SQL()
@@ -275,9 +275,9 @@ func TestPlans(t *testing.T) {
 	}
 	where := map[string]string{"pool": "pool-1"}
 	add("hourly_times", store.CostQuery{By: []string{"hour", "model"}, Since: day, Where: where})
-	add("daily_tenant_times", store.CostQuery{By: []string{"tenant"}})
+	add("sixths_tenant_times", store.CostQuery{By: []string{"tenant"}})
 	add("hourly_times", store.CostQuery{By: []string{"model"}, Since: day.Truncate(24 * time.Hour)})
-	add("daily_labels", store.CostQuery{By: []string{"label:team"}})
+	add("sixths_labels", store.CostQuery{By: []string{"label:team"}})
 	add("hourly", store.CostQuery{By: []string{"tenant", "class"}, Since: day.Truncate(24 * time.Hour)})
 	add("hourly", store.CostQuery{By: []string{"day", "provider", "class"}, Since: day.Truncate(24 * time.Hour)})
 	for sql, projection := range plans {

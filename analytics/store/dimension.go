@@ -19,8 +19,8 @@ var (
 	attemptRows = []string{"strategy", "region", "batch_id", "endpoint", "error_code", "price_version", "usage_source", "experiment", "variant", "shadow", "minute"}
 
 	attemptTimes       = []string{"pool", "provider", "model", "route", "status", "hour", "day"} // hourly_times
-	attemptTenantTimes = []string{"tenant", "route", "day"}                                      // daily_tenant_times
-	attemptLabels      = []string{"tenant", "status", "day"}                                     // daily_labels, beside labels
+	attemptTenantTimes = []string{"tenant", "route", "day"}                                      // sixths_tenant_times
+	attemptLabels      = []string{"tenant", "status", "day"}                                     // sixths_labels, beside labels
 )
 
 // Dimensions of jobs.
@@ -90,8 +90,8 @@ func within(asked, dimensions []string, labels bool) bool {
 	})
 }
 
-// hours and days are the units that projections divide a window into.
-var hours, days = []time.Duration{time.Hour}, []time.Duration{day}
+// hours and sixths are the units that projections divide a window into.
+var hours, sixths = []time.Duration{time.Hour}, []time.Duration{sixth}
 
 // asked are the dimensions of a question.
 func asked(by []string, where map[string]string) []string {

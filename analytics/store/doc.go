@@ -14,7 +14,7 @@
 // The tables' position in the ledger is the highest seq that they hold. The
 // projections (hourly sums, and *_times with states of quantiles) are written
 // by the same insert as the rows, so that sums taken from them cannot disagree
-// with the rows. A question's window is cut into whole hours (or days) and rows
+// with the rows. A question's window is cut into whole hours (or sixths of a day) and rows
 // at its edges (window.go): exact, and fast over any number of rows.
 //
 // # Invariants

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -77,7 +78,7 @@ func (s *Store) Jobs(ctx context.Context, q JobsQuery) ([]JobsRow, error) {
 	case within(names, jobTimes, false):
 		times.units = hours
 	case within(names, jobTenantTimes, false):
-		times.units = days
+		times.units = sixths
 	default:
 		return list, nil
 	}
@@ -104,12 +105,21 @@ type DearJob struct {
 // The hours and tenants whose own dearest job can be among them are found in a
 // projection; only their rows are read.
 func (s *Store) DearestJobs(ctx context.Context, q JobsQuery) ([]DearJob, error) {
-	sql, err := q.dearestSQL()
+	p, err := q.dearest()
+	if err != nil {
+		return nil, err
+	}
+	err = s.eachSQL(ctx, "hours of dearest jobs", p.hours(), func(scan func(...any) error) error {
+		var h dearHour
+		err := scan(&h.at, &h.tenant, &h.most)
+		p.candidates = append(p.candidates, h)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	var list []DearJob
-	err = s.eachSQL(ctx, "dearest jobs", sql, func(scan func(...any) error) error {
+	err = s.eachSQL(ctx, "dearest jobs", p.rows(), func(scan func(...any) error) error {
 		var j DearJob
 		var cost *int64
 		err := scan(&j.FinishedAt, &j.Tenant, &j.ID, &j.Route, &j.Class, &j.Status, &j.ErrorCode, &j.Batch, &j.Attempts, &cost, &j.TotalMS, &j.Labels)
@@ -122,39 +132,80 @@ func (s *Store) DearestJobs(ctx context.Context, q JobsQuery) ([]DearJob, error)
 	return list, err
 }
 
-func (q *JobsQuery) dearestSQL() (string, error) {
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 20
+// dearest is how the dearest jobs are looked for.
+type dearest struct {
+	conds        []string // of the dimensions
+	since, until time.Time
+	first, last  time.Time // whole hours within the window; zero: open
+	limit        int
+	candidates   []dearHour
+}
+
+// dearHour is the dearest job of a tenant in a whole hour.
+type dearHour struct {
+	at     time.Time
+	tenant string
+	most   int64
+}
+
+func (q *JobsQuery) dearest() (*dearest, error) {
+	p := &dearest{since: q.Since, until: q.Until, limit: q.Limit}
+	if p.limit <= 0 {
+		p.limit = 20
 	}
 	d := dimensionOf("finished_at", slices.Concat(jobSums, jobRows))
-	rows := segment{from: q.Since, to: q.Until}
-	conds := []string{"1"}
 	for _, name := range sortedKeys(q.Where) {
-		expr, err := d(name, &rows)
+		expr, err := d(name, &segment{})
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		conds = append(conds, equals(name, expr, q.Where[name]))
+		p.conds = append(p.conds, equals(name, expr, q.Where[name]))
 	}
-	// ClickHouse 26.5 mistakes the type of a plain column that it sorts by.
-	// Only hours that lie within the window as a whole say how dear at least
-	// the last one of the list is; those at its edges may hold dear jobs too.
-	wide, inside := segment{unit: time.Hour}, "1"
 	if !q.Since.IsZero() {
-		wide.from = q.Since.Truncate(time.Hour)
-		inside += " AND u >= " + moment(q.Since)
+		p.first = q.Since.Add(time.Hour - 1).Truncate(time.Hour)
 	}
 	if !q.Until.IsZero() {
-		wide.to = q.Until.Truncate(time.Hour).Add(time.Hour)
-		inside += " AND u < " + moment(q.Until.Truncate(time.Hour))
+		p.last = q.Until.Truncate(time.Hour)
 	}
-	return fmt.Sprintf(`WITH maxima AS (SELECT toStartOfHour(finished_at) AS u, tenant, route, class, status, max(cost_nano_usd) AS m
-		FROM jobs WHERE %[1]s GROUP BY u, tenant, route, class, status),
-	(SELECT min(m) FROM (SELECT m FROM maxima WHERE %[2]s ORDER BY m DESC LIMIT %[3]d) HAVING count() = %[3]d) AS least
-	SELECT finished_at, tenant, job_id, route, class, status, error_code, batch_id, attempts, cost_nano_usd, total_ms, labels FROM jobs
-	WHERE %[4]s AND (toStartOfHour(finished_at), tenant) IN (SELECT u, tenant FROM maxima WHERE m >= ifNull(least, 0))
-		AND cost_nano_usd > 0 AND cost_nano_usd >= ifNull(least, 0)
-	ORDER BY cost_nano_usd + 0 DESC, seq LIMIT %[3]d`, join(append(conds, wide.conds("finished_at")...)), inside, limit,
-		join(append(conds, rows.conds("finished_at")...))), nil
+	return p, nil
+}
+
+// hours are the tenants' whole hours with the dearest jobs: each has one that is
+// among the dearest, or at least as dear as the last of them.
+func (p *dearest) hours() string {
+	whole := segment{from: p.first, to: p.last, unit: time.Hour}
+	return "SELECT toStartOfHour(finished_at) AS u, tenant, ifNull(max(cost_nano_usd), 0) AS m FROM jobs WHERE " +
+		join(append(slices.Clone(p.conds), whole.conds("finished_at")...)) +
+		fmt.Sprintf(" GROUP BY u, tenant HAVING m > 0 ORDER BY m DESC LIMIT %d", p.limit)
+}
+
+// rows are the jobs of the candidates, and of the parts of hours at the window's
+// edges, that can be among the dearest.
+func (p *dearest) rows() string {
+	inside := segment{from: p.since, to: p.until}
+	var where []string
+	if !p.first.IsZero() {
+		where = append(where, "finished_at < "+moment(p.first))
+	}
+	if !p.last.IsZero() {
+		where = append(where, "finished_at >= "+moment(p.last))
+	}
+	least := int64(1)
+	if n := len(p.candidates); n > 0 {
+		var list []string
+		for _, c := range p.candidates {
+			list = append(list, fmt.Sprintf("(toDateTime(%d, 'UTC'), %s)", c.at.Unix(), quote(c.tenant)))
+		}
+		where = append(where, "(toStartOfHour(finished_at), tenant) IN ("+strings.Join(list, ", ")+")")
+		if n == p.limit {
+			least = p.candidates[n-1].most
+		}
+	}
+	if len(where) == 0 {
+		where = []string{"0"} // an open window without a known cost
+	}
+	// ClickHouse 26.5 mistakes the type of a plain column that it sorts by.
+	return fmt.Sprintf("SELECT finished_at, tenant, job_id, route, class, status, error_code, batch_id, attempts, cost_nano_usd, total_ms, labels FROM jobs "+
+		"WHERE %s AND cost_nano_usd >= %d AND (%s) ORDER BY cost_nano_usd + 0 DESC, seq LIMIT %d",
+		join(append(slices.Clone(p.conds), inside.conds("finished_at")...)), least, strings.Join(where, " OR "), p.limit)
 }

@@ -236,7 +236,7 @@ func TestMigrateOldRows(t *testing.T) {
 		}
 	}
 	exact("at once") // from rows and projections as they are
-	const after = "[[attempts [daily_labels daily_tenant_times hourly hourly_times]] [jobs [daily_tenant_times hourly_sums hourly_times]]]"
+	const after = "[[attempts [hourly hourly_times sixths_labels sixths_tenant_times]] [jobs [hourly_sums hourly_times sixths_tenant_times]]]"
 	for end := time.Now().Add(time.Minute); have() != after; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the projections are not made: %s", have())

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// day and the hour are the units of projections; 0 is that of rows.
-const day = 24 * time.Hour
+// sixth, of a day in UTC, and the hour are the units of projections; 0 is that of
+// rows.
+const sixth = 4 * time.Hour
 
 // segment is a part of a window that one source answers: whole units of a
 // projection, or rows. A zero bound is open.
@@ -53,8 +54,8 @@ func cut(from, to time.Time, units []time.Duration) []segment {
 // start is the SQL of the time that a row falls into, in the segment's unit.
 func (s *segment) start(ts string) string {
 	switch s.unit {
-	case day:
-		return "toStartOfDay(" + ts + ")"
+	case sixth:
+		return "toStartOfInterval(" + ts + ", toIntervalHour(4))"
 	case time.Hour:
 		return "toStartOfHour(" + ts + ")"
 	}

@@ -164,10 +164,10 @@ func answer(ctx context.Context, st *store.Store, sql string) ([][]any, error) {
 	return list, rows.Err()
 }
 
-// settle waits for merges that are under way, as a quiet hour would.
+// settle waits for merges and mutations that are under way, as a quiet hour would.
 func settle(ctx context.Context, st *store.Store) error {
 	for {
-		merges, err := answer(ctx, st, "SELECT count() FROM system.merges")
+		merges, err := answer(ctx, st, "SELECT (SELECT count() FROM system.merges) + (SELECT count() FROM system.mutations WHERE NOT is_done)")
 		if err != nil || fmt.Sprint(merges[0][0]) == "0" {
 			return err
 		}
