@@ -37,11 +37,7 @@ func newRealBroker(t *testing.T) (b *testBroker, looks func() int) {
 func TestAttendNeedsNoLook(t *testing.T) {
 	b, looks := newRealBroker(t)
 	c := b.dial()
-	h, release, err := c.Attend(t.Context(), ask())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
+	h := attend(t, c, ask())
 	r, err := h.Wait(t.Context())
 	if err != nil || r.Text() != "hello" || r.Cost != 7 || r.Attempts != 1 || r.Pool != "p1" {
 		t.Fatalf("%+v, %v", r, err)
@@ -61,15 +57,22 @@ func TestAttendNeedsNoLook(t *testing.T) {
 	}
 }
 
+// attend submits a job; what was opened for it is closed with the test.
+func attend(t *testing.T, c *Client, job Job) *Handle {
+	t.Helper()
+	h, release, err := c.Attend(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	return h
+}
+
 // Nor its chunks: none is asked for again.
 func TestAttendChunks(t *testing.T) {
 	b, looks := newRealBroker(t)
 	c := b.dial()
-	h, release, err := c.Attend(t.Context(), streaming())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
+	h := attend(t, c, streaming())
 	if got, err := read(t.Context(), h, 0, 0); err != nil || got != "1.0 1.1 1.2 1.3 1.4$" {
 		t.Errorf("chunks %s, %v", got, err)
 	}
@@ -138,11 +141,7 @@ func TestOnlyMarkedRecordsCount(t *testing.T) {
 		b, _ := newRealBroker(t)
 		b.play(silent)
 		c := b.dial()
-		h, release, err := c.Attend(t.Context(), ask())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer release()
+		h := attend(t, c, ask())
 		done := make(chan *Result, 1)
 		go func() { // ends with the job, below
 			r, _ := h.Wait(t.Context())
@@ -179,11 +178,7 @@ func TestAttendSurvivesADeafEar(t *testing.T) {
 		b, looks := newRealBroker(t)
 		b.play(silent)
 		c := b.dial()
-		h, release, err := c.Attend(t.Context(), ask())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer release()
+		h := attend(t, c, ask())
 		c.watch.mu.Lock()
 		_ = c.watch.jobs[h.ID()].sub.Unsubscribe()
 		c.watch.mu.Unlock()

@@ -103,13 +103,31 @@ func find() (string, error) {
 	if !errors.Is(err, engine.ErrNotFound) {
 		return lib, err
 	}
-	for _, up := range []string{"../..", "../../.."} {
+	for _, up := range []string{"../..", "../../..", "../../../.."} {
 		found, _ := filepath.Glob(filepath.Join(up, ".engine/node_modules/@chdb/*/libchdb.*"))
 		if len(found) > 0 {
 			return filepath.Abs(found[0])
 		}
 	}
 	return "", err
+}
+
+// Need skips a test loudly where the engine is not there, or fails it where
+// the suite must run (SLUICE_TEST_ENGINE=1). The test's processes find it then.
+func Need(t testing.TB) {
+	t.Helper()
+	mode := os.Getenv(envSwitch)
+	if mode == "0" {
+		t.Skip("SKIPPED: " + envSwitch + "=0 turns the engine's tests off")
+	}
+	lib, err := find()
+	switch {
+	case err != nil && mode == "1":
+		t.Fatalf("the engine must be there: %v", err)
+	case err != nil:
+		t.Skipf("SKIPPED, NOT TESTED: %v", err)
+	}
+	t.Setenv(engine.EnvLib, lib)
 }
 
 // DSN is the engine with a database that no other test uses, over HTTP unless

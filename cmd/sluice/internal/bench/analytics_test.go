@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 )
 
 // TestAnalytics: rows are made once, lacking ones are added, and every standard
 // question has an answer.
 func TestAnalytics(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/big"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 )
 
 // TestMain is also the engine's child process, which a system in this process
@@ -25,21 +25,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-// needEngine skips loudly without the ClickHouse engine, or fails where the
-// suite must run (SLUICE_TEST_ENGINE=1).
-func needEngine(t *testing.T) {
-	t.Helper()
-	_, err := engine.Find()
-	switch must := os.Getenv("SLUICE_TEST_ENGINE"); {
-	case must == "0":
-		t.Skip("SKIPPED: SLUICE_TEST_ENGINE=0")
-	case err != nil && must == "1":
-		t.Fatalf("the engine must be there: %v", err)
-	case errors.Is(err, engine.ErrNotFound):
-		t.Skipf("SKIPPED, the whole path is not tested: %v", err)
-	}
 }
 
 // sluice builds the binary once for this test.
@@ -58,7 +43,7 @@ func sluice(t *testing.T) []string {
 // every job ends exactly once, every attempt is one row, and the costs are the
 // providers' own.
 func TestReplayKilled(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
@@ -78,7 +63,7 @@ func TestReplayKilled(t *testing.T) {
 
 // TestReplayTrace replays the start of the real trace, where it is there.
 func TestReplayTrace(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	const path = "../../../../../shared/data/AzureLLMInferenceTrace_conv.csv"
 	arrivals, err := ReadTrace(path, 3000)
 	if err != nil {
@@ -119,7 +104,7 @@ func TestVerifyFinds(t *testing.T) {
 
 // TestRun runs the measurements in small and looks at what they print.
 func TestRun(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	var out strings.Builder
 	if err := Run(t.Context(), &out, Options{Rounds: 1, Messages: 5000, Jobs: 3000, Rate: 100, Seconds: 1}); err != nil {
 		t.Fatal(err)
@@ -134,7 +119,7 @@ func TestRun(t *testing.T) {
 // A batch whose server is killed on the way has every result once, and no line
 // that had finished runs again.
 func TestBatchIsKilled(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	rep, err := Batch(t.Context(), BatchOptions{Lines: 2000, Concurrency: 64, Latency: 250 * time.Millisecond, Kills: 3, Seed: 7, Command: sluice(t), Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +145,7 @@ func TestBatchIsKilled(t *testing.T) {
 // run to its cost, which depends little on that. make bench-whatif has the
 // narrow bounds.
 func TestWhatIf(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	r, err := WhatIf(t.Context(), WhatIfOptions{Arrivals: SyntheticTrace(400, 3), Speed: 12, Seed: 1, Runs: 3, Command: sluice(t), Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)

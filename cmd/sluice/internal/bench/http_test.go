@@ -12,12 +12,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 )
 
 // TestHTTP measures in small: Sluice and Go's reverse proxy before the
 // upstream, all as processes of their own.
 func TestHTTP(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	rep, err := HTTP(t.Context(), HTTPOptions{Command: sluice(t), Rounds: 1, Rate: 40, Connections: 4,
 		Latency: 500 * time.Millisecond, Pressed: 500 * time.Millisecond, Streams: 20, Log: t.Output()})
 	if err != nil {

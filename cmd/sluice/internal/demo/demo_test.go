@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/cli"
 	"github.com/spf13/cobra"
 )
@@ -27,26 +28,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-// needEngine skips loudly without the ClickHouse engine, or fails where the
-// suite must run (SLUICE_TEST_ENGINE=1).
-func needEngine(t *testing.T) {
-	t.Helper()
-	lib, err := engine.Find()
-	if err != nil { // tests run in their package's folder, the engine is in the repository's
-		t.Chdir("../../../..")
-		lib, err = engine.Find()
-	}
-	switch must := os.Getenv("SLUICE_TEST_ENGINE"); {
-	case must == "0":
-		t.Skip("SKIPPED: SLUICE_TEST_ENGINE=0")
-	case err != nil && must == "1":
-		t.Fatalf("the engine must be there: %v", err)
-	case err != nil:
-		t.Skipf("SKIPPED, the demo is not tested: %v", err)
-	}
-	t.Setenv(engine.EnvLib, lib)
 }
 
 // runDemo runs the command as main does, and gives what it printed.
@@ -89,7 +70,7 @@ func withoutKeys(t *testing.T) {
 // TestDemo runs a whole one (I1, I2, I3): the table is there, the costs are the
 // books', and nothing is left.
 func TestDemo(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	emptyTemp(t)
 	withoutKeys(t)
 	t.Setenv("SLUICE_NATS_URL", "nats://127.0.0.1:1") // must not matter

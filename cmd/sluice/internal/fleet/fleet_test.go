@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,23 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluicehq/sluice/analytics/engine"
+	"github.com/sluicehq/sluice/analytics/store/storetest"
 )
-
-// needEngine skips loudly without the ClickHouse engine, or fails where the
-// suite must run (SLUICE_TEST_ENGINE=1).
-func needEngine(t *testing.T) {
-	t.Helper()
-	_, err := engine.Find()
-	switch must := os.Getenv("SLUICE_TEST_ENGINE"); {
-	case must == "0":
-		t.Skip("SKIPPED: SLUICE_TEST_ENGINE=0")
-	case err != nil && must == "1":
-		t.Fatalf("the engine must be there: %v", err)
-	case errors.Is(err, engine.ErrNotFound):
-		t.Skipf("SKIPPED, nothing is broken on purpose: %v", err)
-	}
-}
 
 // build makes the programs of a fleet.
 func build(t *testing.T) Binaries {
@@ -47,7 +31,7 @@ func build(t *testing.T) Binaries {
 // killed, paused and cut under load, and nothing is lost, doubled or
 // miscounted. CHAOS_SEED and CHAOS_JOBS make it another or a longer one.
 func TestChaos(t *testing.T) {
-	needEngine(t)
+	storetest.Need(t)
 	o := ChaosOptions{Binaries: build(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Clients: 64, Every: 1500 * time.Millisecond, Log: t.Output()}
 	if v := os.Getenv("CHAOS_SEED"); v != "" {
 		o.Seed, _ = strconv.ParseUint(v, 10, 64)

@@ -122,8 +122,8 @@ func prepareSoaked(calls int, more string) (*soaked, error) {
 		s.nats, more, s.http, s.data)
 	routes := ""
 	for _, m := range soakManners() {
-		fmt.Fprintf(&b, "  - {name: %s, adapter: openai, provider: sim, base_url: \"http://%s/v1\", concurrency: %d, timeout: %s, idle_timeout: 10m, models: {%s: {price: {input: 1, output: 1}}}}\n",
-			m, s.provider.addr, calls, map[bool]string{true: "5s", false: "10m"}[m == "drip"], m)
+		fmt.Fprintf(&b, "  - {name: %s, adapter: openai, provider: sim, base_url: \"http://%s/v1\", concurrency: %d, timeout: %s, idle_timeout: 1h, models: {%s: {price: {input: 1, output: 1}}}}\n",
+			m, s.provider.addr, calls, map[bool]string{true: "5s", false: "1h"}[m == "drip"], m)
 		routes += fmt.Sprintf("  - {model: %s, candidates: [{pool: %s, model: %s}]}\n", m, m, m)
 	}
 	return s, os.WriteFile(s.config(), []byte(b.String()+"routes:\n"+routes), 0o600)

@@ -175,6 +175,7 @@ func (s *soaked) reader() (*soakReader, error) {
 // readOn reads an answer to its end.
 func (s *soaked) readOn(c *soakReader) error {
 	chunks := 0
+	_ = c.conn.SetDeadline(time.Now().Add(3 * time.Minute)) // it may have begun long ago
 	for r := bufio.NewReader(c.body); ; {
 		line, err := r.ReadSlice('\n')
 		switch {
