@@ -111,9 +111,12 @@ func (o *Observer) CatchUp(ctx context.Context) {
 		return // what is not known is asked for again soon
 	}
 	last := s.CachedInfo().State.LastSeq
-	for range catchUpTries {
+	for i := range catchUpTries {
 		if o.folded.Load() >= last || ledger.Pause(ctx, catchUpPause) != nil {
 			return
+		}
+		if i == catchUpTries/5 {
+			o.cfg.Tail.Doubt() // another process writes
 		}
 	}
 }

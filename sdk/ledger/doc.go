@@ -21,4 +21,7 @@
 //	I2  An Append whose acknowledgement was lost is settled by reading the
 //	    subject's last message from the stream's leader: if it is ours, it
 //	    worked.
+//	I3  A Tail's followers hear every record once and in order, or learn from
+//	    Prev that some may be missing, whoever wrote them and however the tail
+//	    comes by them.
 package ledger

@@ -24,11 +24,18 @@ type Ledger struct {
 	subjects wire.Subjects
 	stream   string
 	timers   sync.Pool // of those that have been stopped
+	echo     *Echo     // that is told; nil: none
 }
 
 // New makes a Ledger; it does no I/O.
 func New(js jetstream.JetStream, subjects wire.Subjects) *Ledger {
 	return &Ledger{js: js, pub: NewPublisher(js.Conn()), subjects: subjects, stream: subjects.Stream(wire.StreamLedger)}
+}
+
+// Tell has an echo hear of what is appended from now on. It returns l.
+func (l *Ledger) Tell(e *Echo) *Ledger {
+	l.echo = e
+	return l
 }
 
 // Stored is a record as the stream holds it.
@@ -73,6 +80,7 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 	for try := range appendTries {
 		seq, err := l.publish(ctx, &nats.Msg{Subject: l.subjects.LedgerOf(m), Header: h, Data: rec.Body})
 		if err == nil {
+			l.echo.tell(seq, time.Now(), rec, h)
 			return seq, nil
 		}
 		last = err
@@ -84,6 +92,7 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 		case err != nil:
 			last = err
 		case standing != nil && same(standing.header, h): // I2
+			l.echo.tell(standing.Seq, standing.At, rec, h)
 			return standing.Seq, nil
 		case standing == nil && expect != 0, standing != nil && standing.Seq != expect:
 			return 0, &Conflict{Last: standing}

@@ -28,19 +28,26 @@ const (
 type Seen struct {
 	Seq     uint64
 	Prev    uint64    // a Tail's: sequence of the record before, 0: something may be missing
-	At      time.Time // when the ledger stored it
+	At      time.Time // when the ledger stored it; of what an Echo told, when this process knew
 	Pending uint64    // messages behind it
 	Size    int       // bytes
 	Header  map[string][]string
 
-	once   sync.Once // of what follows
+	given  *wire.Record // as it was written, by this process; nil: to be decoded
+	once   sync.Once    // of what follows
 	record wire.Record
 	fault  error
 }
 
 // Record is the decoded record, without its body; who asks first decodes it.
 func (m *Seen) Record() (*wire.Record, error) {
-	m.once.Do(func() { m.record, m.fault = wire.DecodeRecord(m.Header, nil) })
+	m.once.Do(func() {
+		if m.given != nil {
+			m.record, m.fault = *m.given, m.given.Entry.Attempt.Unfold()
+		} else {
+			m.record, m.fault = wire.DecodeRecord(m.Header, nil)
+		}
+	})
 	return &m.record, m.fault
 }
 

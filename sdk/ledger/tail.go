@@ -14,8 +14,9 @@ import (
 )
 
 // Tail reads the ledger's newest records once for everything in this process
-// that follows them: a delivery costs the server as much as a publish. Make
-// one with NewTail, start it with Run.
+// that follows them: a delivery costs the server as much as a publish. While
+// this process alone writes the ledger, it does not read at all but listens to
+// what its own parts have written. Make one with NewTail, start it with Run.
 type Tail struct {
 	js       jetstream.JetStream
 	subjects wire.Subjects
@@ -24,7 +25,9 @@ type Tail struct {
 
 	mu        sync.Mutex // serialises changes of followers
 	followers atomic.Pointer[[]*follower]
-	last      uint64 // sequence of the last record read; Run's
+	last      uint64    // sequence of the last record read; Run's
+	at        time.Time // when that was stored
+	echo      *Echo     // nil: none; set before Run
 }
 
 type follower struct{ hear func(*Seen) }
@@ -35,6 +38,13 @@ func NewTail(js jetstream.JetStream, subjects wire.Subjects, history time.Durati
 	t.followers.Store(&[]*follower{})
 	return t
 }
+
+// Hear has the tail listen to what this process appends. Only before Run.
+func (t *Tail) Hear(e *Echo) { t.echo = e }
+
+// Doubt has the tail read the ledger again, if it has ceased to: somebody knows
+// of a record that has not been heard.
+func (t *Tail) Doubt() { t.echo.doubt() }
 
 // Follow has hear called with each record, in order, one at a time. It must
 // not wait, and may be called once more after stop.
@@ -61,8 +71,14 @@ func (t *Tail) Run(ctx context.Context) error {
 	since := time.Now().Add(-t.history)
 	for {
 		err := t.read(ctx, since)
+		if err == nil {
+			err = t.listen(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err == nil {
+			continue
 		}
 		t.logger.Warn("the ledger cannot be followed, trying again", "err", err)
 		since = time.Now()
@@ -72,7 +88,18 @@ func (t *Tail) Run(ctx context.Context) error {
 	}
 }
 
-// read reads until something fails.
+// When the tail ceases to read, and begins to again.
+const (
+	echoSure  = 1024                   // records in a row that this process wrote
+	echoLate  = 256                    // how far behind the newest one they are looked for
+	echoGap   = 100 * time.Millisecond // for a record that others follow
+	echoQuiet = 250 * time.Millisecond // for any: others' are heard only after that
+)
+
+// read reads until something fails, or until what this process itself appends
+// says all: then it gives nil.
+//
+// It may have read some that the echo has, too.
 func (t *Tail) read(ctx context.Context, since time.Time) error {
 	if t.last > 0 { // the stream may have been made anew, and count from 1
 		s, err := t.js.Stream(ctx, t.subjects.Stream(wire.StreamLedger))
@@ -92,6 +119,13 @@ func (t *Tail) read(ctx context.Context, since time.Time) error {
 		return err
 	}
 	defer r.Close()
+	sure, from := 0, uint64(0) // records in a row of ours; the echo has all of ours behind
+	whole := false             // and all up to there was read
+	defer func() {
+		if !whole {
+			t.echo.drop()
+		}
+	}()
 	for ctx.Err() == nil {
 		m, err := r.Read(ctx, time.Now().Add(time.Minute))
 		if err != nil {
@@ -100,9 +134,66 @@ func (t *Tail) read(ctx context.Context, since time.Time) error {
 			}
 			return err
 		}
-		m.Prev, t.last = t.last, m.Seq
-		for _, f := range *t.followers.Load() {
-			f.hear(m)
+		t.heard(m)
+		switch {
+		case t.echo == nil || m.Seq <= echoLate:
+		case from > 0:
+			if whole = m.Seq >= from; whole {
+				return nil
+			}
+		case !t.echo.ours(m.Seq - echoLate):
+			sure = 0
+		default:
+			if sure++; sure == echoSure {
+				from = t.echo.keep()
+			}
+		}
+	}
+	return nil
+}
+
+// heard tells the followers of a record.
+func (t *Tail) heard(m *Seen) {
+	if late := t.at.Sub(m.At); late > 0 && late < time.Second {
+		m.At = t.at // an echo says when this process knew, and times grow with sequences
+	}
+	m.Prev, t.last, t.at = t.last, m.Seq, m.At
+	for _, f := range *t.followers.Load() {
+		f.hear(m)
+	}
+}
+
+// listen tells of what this process appends until that leaves something out, or
+// says nothing for a moment: others may write then.
+func (t *Tail) listen(ctx context.Context) error {
+	defer t.echo.drop()
+	timer := time.NewTimer(echoQuiet)
+	defer timer.Stop()
+	var list []*Seen
+	for ctx.Err() == nil {
+		var gap, lost bool
+		list, gap, lost = t.echo.take(list[:0])
+		for i, m := range list {
+			if m.Seq <= t.last {
+				continue // it was read
+			}
+			m.Pending = uint64(len(list) - 1 - i)
+			t.heard(m)
+			list[i] = nil
+		}
+		if lost {
+			return nil
+		}
+		patience := echoQuiet
+		if gap {
+			patience = echoGap
+		}
+		timer.Reset(patience)
+		select {
+		case <-t.echo.news:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
 		}
 	}
 	return nil

@@ -77,6 +77,7 @@ type App struct {
 	conns      []*nats.Conn
 	dispatcher *dispatch.Dispatcher
 	tail       *ledger.Tail // read by router and ingester, where both are here; else nil
+	echo       *ledger.Echo // what this process appends to the ledger
 	observer   *observe.Observer
 	book       *budget.Book // nil: not this role
 	ingester   *ingest.Ingester
@@ -99,7 +100,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	a := &App{cfg: cfg, opt: opt, log: opt.Logger, subjects: wire.Subjects{Prefix: cfg.SubjectPrefix}, now: cfg}
+	a := &App{cfg: cfg, opt: opt, log: opt.Logger, subjects: wire.Subjects{Prefix: cfg.SubjectPrefix}, now: cfg, echo: ledger.NewEcho()}
 	a.instance = a.newInstance()
 	if a.embedded() || a.embeddedClickHouse() {
 		unlock, err := lockDataDir(cfg.DataDir)
@@ -247,12 +248,13 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 			return err
 		}
 		a.observer = observe.New(observe.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Instance: a.instance + "-router", Tail: a.tail}, observed(a.cfg, table))
+		a.observer.Tail().Hear(a.echo)
 		g.Go(func() error { return a.observer.Run(ctx) })
 		if err := a.newBook(); err != nil {
 			return err
 		}
 		g.Go(func() error { return a.book.Run(ctx) })
-		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects), Logger: a.log,
+		a.dispatcher = dispatch.New(dispatch.Config{JS: djs, Subjects: a.subjects, Ledger: ledger.New(djs, a.subjects).Tell(a.echo), Logger: a.log,
 			Captures: a.cfg.Records.Captures, RetryBudget: a.cfg.Workers.RetryBudget, RetryMinimum: a.cfg.Workers.RetryMinimum,
 			NoWebhooks: a.cfg.Webhooks.Secret.Reveal() == "", Budgets: a.book, Observer: a.observer, Tracer: a.tracer}, table)
 		a.dispatcher.SetTiers(tiers(a.cfg))
@@ -260,7 +262,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		rolls := rollout.New(rollout.Config{JS: ojs, Subjects: a.subjects, Logger: a.log, Tail: a.observer.Tail(), Apply: steered.share}, rolloutSpecs(a.cfg))
 		g.Go(func() error { return rolls.Run(ctx) })
 		g.Go(func() error { return a.dispatcher.Run(ctx) })
-		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log,
+		c := control.New(control.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects).Tell(a.echo), Logger: a.log,
 			Table: a.dispatcher.Table, Plan: a.dispatcher.Plan, Tier: a.dispatcher.Tier, Pools: a.poolInfo, Observer: a.observer, Rollouts: rolls,
 			Budgets: a.book, Alerts: func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) },
 			Roster: a.roster, CheckPool: a.checkPool})

@@ -28,7 +28,7 @@ func (a *App) newBook() error {
 	if err != nil {
 		return err
 	}
-	a.book = budget.New(budget.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects), Logger: a.log, Instance: a.instance}, budgets(a.cfg))
+	a.book = budget.New(budget.Config{JS: js, Subjects: a.subjects, Ledger: ledger.New(js, a.subjects).Tell(a.echo), Logger: a.log, Instance: a.instance}, budgets(a.cfg))
 	return nil
 }
 

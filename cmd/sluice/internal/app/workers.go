@@ -110,7 +110,7 @@ func (w *workers) start(cfg *config.Config, instance string) error {
 		pools = append(pools, pool)
 		names = append(names, p.Name)
 	}
-	r := run.New(run.Config{JS: w.js, Subjects: w.app.subjects, Ledger: ledger.New(w.js, w.app.subjects), Logger: w.app.log,
+	r := run.New(run.Config{JS: w.js, Subjects: w.app.subjects, Ledger: ledger.New(w.js, w.app.subjects).Tell(w.app.echo), Logger: w.app.log,
 		Instance: instance, Pools: pools, Tracer: w.app.tracer, Texts: w.texts, AckWait: cfg.Workers.AckWait, MaxAttempts: cfg.Workers.MaxAttempts,
 		Backoff: cfg.Workers.RetryBackoff, Drain: cfg.Workers.Drain})
 	ctx, retire := context.WithCancel(w.ctx)
