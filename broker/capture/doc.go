@@ -22,6 +22,6 @@
 //	I1  What is read is what was noted, bit for bit, or an error.
 //	I2  A mark names one decision of one run, for ever.
 //	I3  A period's blocks, in order and without a gap, are read without any
-//	    other; blocks that come twice change nothing.
+//	    other; blocks that come twice, or too early and again, change nothing.
 //	I4  A Note costs what has changed since the last one, not what there is.
 package capture

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
@@ -47,6 +48,13 @@ type Reader struct {
 	stats  map[int]*statsValues
 	routes []*readRoute
 	found  *router.Capture
+	other  differences // of what was found
+}
+
+// differences are what a decision saw of its job other than the record has it.
+type differences struct {
+	maxTokens *int64
+	class     wire.Class
 }
 
 type readRoute struct {
@@ -61,8 +69,8 @@ func NewReader(n uint64) *Reader {
 }
 
 // Block reads the next block of the period. It reports whether no more are
-// needed. One that was read before is passed over; one that is missing ends
-// the period.
+// needed. One that was read before is passed over, and so is one that stands
+// before another that belongs ahead of it: it comes again (I3).
 func (r *Reader) Block(data []byte) (done bool, err error) {
 	if r.found != nil {
 		return true, nil
@@ -71,11 +79,8 @@ func (r *Reader) Block(data []byte) (done bool, err error) {
 		return true, errGarbled
 	}
 	in := &input{b: data[1:]}
-	switch first := in.uint(); {
-	case first > r.decs:
-		return true, ErrLost
-	case first < r.decs:
-		return false, nil // I3
+	if in.uint() != r.decs {
+		return false, nil
 	}
 	for len(in.b) > 0 && r.found == nil {
 		r.entry(in)
@@ -93,9 +98,10 @@ func (r *Reader) Capture(job *wire.Meta, progress *wire.Progress) (*router.Captu
 	}
 	c := *r.found
 	meta, done := *job, *progress
-	if c.Input.Meta != nil {
-		meta.MaxTokens = c.Input.Meta.MaxTokens
+	if r.other.maxTokens != nil {
+		meta.MaxTokens = *r.other.maxTokens
 	}
+	meta.Class = cmp.Or(r.other.class, meta.Class)
 	c.Input.Meta, c.Input.Progress = &meta, &done
 	// What is found has what differs from the record's.
 	c.Input.Needs ^= router.Capability(job.Needs)
@@ -166,11 +172,11 @@ func (r *Reader) decision(in *input) {
 	}
 	x := router.Input{Now: r.now, Sequence: d.sequence, Random: binary.LittleEndian.Uint64(in.b), Aged: flags&hasAged != 0}
 	in.b = in.b[8:]
-	in.rare(flags, &x)
+	other := in.rare(flags, &x)
 	if r.decs++; r.decs-1 != r.want || in.bad {
 		return
 	}
-	r.found = r.capture(d, x)
+	r.found, r.other = r.capture(d, x), other
 }
 
 // capture puts together what a decision saw of the route.
@@ -194,7 +200,7 @@ func (r *Reader) capture(d *readRoute, in router.Input) *router.Capture {
 }
 
 // rare reads what appendRare wrote.
-func (in *input) rare(flags uint64, x *router.Input) {
+func (in *input) rare(flags uint64, x *router.Input) (other differences) {
 	if flags&hasTier != 0 {
 		x.Tier = in.text()
 	}
@@ -222,8 +228,13 @@ func (in *input) rare(flags uint64, x *router.Input) {
 		x.CachedPool, x.CachedTokens = in.text(), in.int()
 	}
 	if flags&hasMaxTokens != 0 {
-		x.Meta = &wire.Meta{MaxTokens: in.int()}
+		n := in.int()
+		other.maxTokens = &n
 	}
+	if flags&hasClass != 0 {
+		other.class = wire.Class(in.text())
+	}
+	return other
 }
 
 func (in *input) labels() (out []router.Label) {

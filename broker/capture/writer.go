@@ -254,6 +254,7 @@ const (
 	hasTokens
 	hasCached
 	hasMaxTokens
+	hasClass
 )
 
 func (w *Writer) decision(r *routeState, in *router.Input, job *wire.Meta) {
@@ -272,6 +273,7 @@ func (w *Writer) decision(r *routeState, in *router.Input, job *wire.Meta) {
 	has(hasTokens, in.InputTokens != 0 || in.OutputTokens != 0)
 	has(hasCached, in.CachedPool != "" || in.CachedTokens != 0)
 	has(hasMaxTokens, in.Meta.MaxTokens != job.MaxTokens)
+	has(hasClass, in.Meta.Class != job.Class)
 	w.entry(kindDecision)
 	b := binary.AppendUvarint(binary.AppendUvarint(w.b, flags), r.index)
 	b = binary.AppendVarint(b, in.Now-w.now)
@@ -313,6 +315,9 @@ func appendRare(b []byte, flags uint64, in *router.Input, job *wire.Meta) []byte
 	}
 	if flags&hasMaxTokens != 0 {
 		b = binary.AppendVarint(b, in.Meta.MaxTokens)
+	}
+	if flags&hasClass != 0 {
+		b = appendText(b, string(in.Meta.Class))
 	}
 	return b
 }

@@ -12,7 +12,9 @@ import (
 
 // captured is a decision as the ledger has it, and what it saw.
 type captured struct {
-	Attempt  int             `json:"attempt"`
+	Attempt  int             `json:"attempt,omitempty"` // 0: it led to none
+	Status   wire.Status     `json:"status"`            // of the record that followed
+	Reason   wire.Reason     `json:"reason,omitempty"`  // why the job waits
 	Decision *wire.Decision  `json:"decision"`
 	Capture  *router.Capture `json:"capture,omitempty"`
 	Missing  string          `json:"missing,omitempty"` // why there is no capture
@@ -33,12 +35,14 @@ func (s *Service) captures(ctx context.Context, req adminRequest) (any, error) {
 	}
 	decisions := []captured{}
 	for _, r := range records {
-		a := r.Entry.Attempt
-		if r.Status != wire.Running || r.Reason != "" || a == nil || a.Decision == nil {
+		d := captured{Status: r.Status, Reason: r.Reason, Decision: r.Entry.Decision}
+		if a := r.Entry.Attempt; a != nil && r.Status == wire.Running && r.Reason == "" {
+			d.Attempt, d.Decision = a.N, a.Decision
+		}
+		if d.Decision == nil {
 			continue
 		}
-		d := captured{Attempt: a.N, Decision: a.Decision}
-		switch d.Capture, err = s.capture(ctx, &r.Entry); {
+		switch d.Capture, err = s.capture(ctx, &r.Entry, d.Decision.Seen); {
 		case errors.Is(err, capture.ErrLost):
 			d.Missing = err.Error()
 		case err != nil:
@@ -51,13 +55,12 @@ func (s *Service) captures(ctx context.Context, req adminRequest) (any, error) {
 	return map[string]any{"decisions": decisions}, nil
 }
 
-// capture reads what the decision behind a claim saw; nil: it was not captured.
-func (s *Service) capture(ctx context.Context, e *wire.Entry) (*router.Capture, error) {
-	d := e.Attempt.Decision
-	if d.Seen == "" {
+// capture reads what the decision behind a record saw; nil: it was not captured.
+func (s *Service) capture(ctx context.Context, e *wire.Entry, seen string) (*router.Capture, error) {
+	if seen == "" {
 		return nil, nil
 	}
-	mark, err := capture.ParseMark(d.Seen)
+	mark, err := capture.ParseMark(seen)
 	if err != nil {
 		return nil, err
 	}

@@ -224,7 +224,7 @@ func (l *loop) overBudget(ctx context.Context, it *item, v *account.Verdict, now
 	case account.Exceeded:
 		switch b.OnExceeded {
 		case account.Reject:
-			l.fail(ctx, it, wire.Errorf(wire.CodeBudget, "", "the budget %q of %s has no room for the job: raise it, or wait for its next %s",
+			l.fail(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice), wire.Errorf(wire.CodeBudget, "", "the budget %q of %s has no room for the job: raise it, or wait for its next %s",
 				b.ID(), b.Show(b.Limit), b.Window.Span))
 		case account.Cheaper:
 			l.sendToWait(ctx, it, wire.Batch, v.Until, now)
@@ -232,18 +232,19 @@ func (l *loop) overBudget(ctx context.Context, it *item, v *account.Verdict, now
 			l.sendToWait(ctx, it, it.asg.Meta.Class, v.Until, now)
 		}
 	case account.Never:
-		l.fail(ctx, it, wire.Errorf(wire.CodeBudget, "max_tokens", "the job could take more than the whole budget %q of %s: lower max_tokens, shorten the request or raise the budget",
+		l.fail(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice), wire.Errorf(wire.CodeBudget, "max_tokens", "the job could take more than the whole budget %q of %s: lower max_tokens, shorten the request or raise the budget",
 			b.ID(), b.Show(b.Limit)))
 	case account.Unpriced:
-		l.fail(ctx, it, wire.Errorf(wire.CodeUnpriced, "", "the budget %q is in dollars, and what the job would cost is not known: give the model a price, or the budget unknown_price: allow", b.ID()))
+		l.fail(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice), wire.Errorf(wire.CodeUnpriced, "", "the budget %q is in dollars, and what the job would cost is not known: give the model a price, or the budget unknown_price: allow", b.ID()))
 	default:
 		l.join(ctx, it, now)
 	}
 }
 
-func (l *loop) fail(ctx context.Context, it *item, why *wire.Error) {
-	l.d.rare.Go(func() {
-		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, why) })
+// fail ends a job by a decision.
+func (l *loop) fail(ctx context.Context, it *item, dec *wire.Decision, why *wire.Error) {
+	l.then(func() {
+		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, dec, why) })
 	})
 }
 
@@ -304,25 +305,31 @@ func (l *loop) sendToWait(ctx context.Context, it *item, class wire.Class, until
 	if until < math.MaxInt64 {
 		back = min(back, until+int64(rand.N(afterOpen)))
 	}
-	l.d.rare.Go(func() {
-		l.d.settle(ctx, it, func() error { return l.d.awaitBudget(ctx, it, class, until, back) })
-	})
-}
-
-func (d *Dispatcher) awaitBudget(ctx context.Context, it *item, class wire.Class, until, back int64) error {
-	asg, now := it.asg, time.Now()
+	asg, dec := it.asg, (*wire.Decision)(nil)
 	if asg.Meta.Class != class {
 		asg.Meta.Class, asg.Meta.AskedClass = class, "" // for good
 	}
+	if asg.Progress.Told <= at {
+		dec = l.verdict(it, &asg.Meta, &l.choice)
+	}
+	l.then(func() {
+		l.d.settle(ctx, it, func() error { return l.d.awaitBudget(ctx, it, asg, dec, until, back) })
+	})
+}
+
+// awaitBudget writes a waiting record with the decision, if there is one, and
+// the schedule that brings the job back.
+func (d *Dispatcher) awaitBudget(ctx context.Context, it *item, asg wire.Assignment, dec *wire.Decision, until, back int64) error {
+	now := time.Now()
 	if dl := asg.Meta.Deadline; dl != 0 {
 		until, back = min(until, dl), min(back, dl) // to end as expired
 	}
-	if asg.Progress.Told <= now.UnixNano() {
+	if dec != nil {
 		rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonBudget}
 		if asg.Progress.Told = now.Add(tellAgain).UnixNano(); until < math.MaxInt64 {
 			asg.Progress.Told, rec.Until = until, time.Unix(0, until)
 		}
-		rec.Entry = wire.Entry{Meta: asg.Meta, Progress: asg.Progress}
+		rec.Entry = wire.Entry{Meta: asg.Meta, Progress: asg.Progress, Decision: dec}
 		seq, err := d.cfg.Ledger.Settle(ctx, rec, asg.Progress.Expect)
 		if err != nil || seq == 0 {
 			return err

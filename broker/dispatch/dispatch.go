@@ -71,9 +71,10 @@ type Dispatcher struct {
 
 	replanned chan struct{} // there is a new plan
 
-	captures   chan keeping
-	uncaptured atomic.Uint64 // blocks, since it was last said
-	lost       atomic.Bool   // a block was not stored
+	captures     chan keeping
+	keepingBytes atomic.Int64  // of blocks in captures
+	uncaptured   atomic.Uint64 // blocks, since it was last said
+	lost         atomic.Bool   // a block was not stored
 
 	placed atomic.Uint64
 	rare   sync.WaitGroup // jobs that leave the loop another way than to a pool
@@ -85,8 +86,9 @@ type item struct {
 	source  *source
 	asg     wire.Assignment
 	course  steer.Course
-	counted bool      // in lifts
-	spot    *liftSpot // that it was lifted from, nil: it was not
+	counted bool           // in lifts
+	spot    *liftSpot      // that it was lifted from, nil: it was not
+	last    *wire.Decision // when its deadline passed: why nobody took it; nil: nobody was asked
 }
 
 // sending is a work message on its way, outcome what became of it.

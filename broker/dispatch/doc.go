@@ -45,4 +45,5 @@
 //	    gets its turn, whatever the others have queued.
 //	I5  Nothing starves: of those placed while less urgent jobs wait, every 8th
 //	    (standard) or 16th (batch) is the turn of one that has waited 10 s.
+//	I6  What a decision saw is published before what follows from it.
 package dispatch

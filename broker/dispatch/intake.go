@@ -134,7 +134,7 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 		return
 	}
 	if fault != nil {
-		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, fault) })
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, nil, fault) })
 		return
 	}
 	if !d.lifts.enter(it) {
@@ -145,12 +145,12 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 	m := &it.asg.Meta
 	if _, ok := d.table.Load().Route(it.course.Route); !ok {
 		err := wire.Errorf(wire.CodeUnknownRoute, "model", "no route is called %.80q: see the configured routes with `sluice route list`", m.Route)
-		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, nil, err) })
 		return
 	}
 	if m.Webhook != "" && d.cfg.NoWebhooks && it.asg.Progress.Attempts == 0 {
 		err := wire.Errorf(wire.CodeInvalidHeader, wire.HeaderWebhook, "this Sluice calls no webhooks: webhooks.secret is not configured")
-		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, err) })
+		d.settle(ctx, it, func() error { return d.finish(ctx, it, wire.Failed, nil, err) })
 		return
 	}
 	if m.Expired(now) {
@@ -158,7 +158,7 @@ func (d *Dispatcher) admit(ctx context.Context, it *item) {
 		return
 	}
 	if m.NotBefore > now.UnixNano() && it.asg.Progress.Attempts == 0 {
-		d.settle(ctx, it, func() error { return d.delay(ctx, it, wire.ReasonDelay, m.NotBefore) })
+		d.settle(ctx, it, func() error { return d.delay(ctx, it, wire.ReasonDelay, nil, m.NotBefore) })
 		return
 	}
 	select {
@@ -209,27 +209,29 @@ func (d *Dispatcher) settle(ctx context.Context, it *item, f func() error) {
 
 // expire ends a job whose deadline has passed.
 func (d *Dispatcher) expire(ctx context.Context, it *item) error {
-	return d.finish(ctx, it, wire.Expired, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
+	return d.finish(ctx, it, wire.Expired, it.last, wire.Errorf(wire.CodeDeadline, wire.HeaderDeadline,
 		"the deadline %s passed before an attempt could start", time.Unix(0, it.asg.Meta.Deadline).UTC().Format(time.RFC3339)))
 }
 
-// finish writes the job's terminal record.
-func (d *Dispatcher) finish(ctx context.Context, it *item, status wire.Status, cause *wire.Error) error {
+// finish writes the job's terminal record, with the decision that it follows
+// from; nil: none.
+func (d *Dispatcher) finish(ctx context.Context, it *item, status wire.Status, dec *wire.Decision, cause *wire.Error) error {
 	rec := &wire.Record{Status: status, Body: cause.Body(),
-		Entry: wire.Entry{Meta: it.asg.Meta, Progress: it.asg.Progress, Error: cause.Code}}
+		Entry: wire.Entry{Meta: it.asg.Meta, Progress: it.asg.Progress, Error: cause.Code, Decision: dec}}
 	_, err := d.cfg.Ledger.Settle(ctx, rec, it.asg.Progress.Expect)
 	return err
 }
 
-// delay writes a waiting record and the schedule that brings the job back.
-func (d *Dispatcher) delay(ctx context.Context, it *item, why wire.Reason, at int64) error {
+// delay writes a waiting record, with the decision that it follows from or nil,
+// and the schedule that brings the job back.
+func (d *Dispatcher) delay(ctx context.Context, it *item, why wire.Reason, dec *wire.Decision, at int64) error {
 	asg := it.asg
 	if d := asg.Meta.Deadline; d != 0 && d < at {
 		at = d // to end as expired
 	}
 	until := time.Unix(0, at)
 	rec := &wire.Record{Status: wire.Waiting, Reason: why, Until: until,
-		Entry: wire.Entry{Meta: asg.Meta, Progress: asg.Progress}}
+		Entry: wire.Entry{Meta: asg.Meta, Progress: asg.Progress, Decision: dec}}
 	seq, err := d.cfg.Ledger.Settle(ctx, rec, asg.Progress.Expect)
 	if err != nil || seq == 0 {
 		return err

@@ -28,6 +28,7 @@ type loop struct {
 	classes  map[wire.Class]*lane
 	tally    tally
 	choice   steer.Choice
+	spare    steer.Choice      // of hopeless
 	sequence map[string]uint64 // decisions per route
 	random   *rand.Rand
 	sending  int
@@ -43,8 +44,8 @@ type loop struct {
 	purse    *purse                         // nil: no budgets
 	soonest  int64                          // no deadline of a held job is before this, 0: there is none
 	captures *capture.Writer
-	seal     *time.Timer // ends a block of captures, while sealing
-	sealing  bool
+	placed   []placed // not published yet
+	after    []func() // what follows from decisions without an attempt, likewise
 }
 
 func newLoop(d *Dispatcher) *loop {
@@ -66,8 +67,6 @@ func (l *loop) run(ctx context.Context) {
 	defer pulse.Stop()
 	retry := time.NewTimer(lookEvery)
 	defer retry.Stop()
-	l.seal = time.NewTimer(sealAfter)
-	defer l.seal.Stop()
 	for ctx.Err() == nil {
 		select {
 		case it := <-l.d.arrived:
@@ -87,9 +86,6 @@ func (l *loop) run(ctx context.Context) {
 			l.openLot(ctx, k)
 		case k := <-l.d.emptied:
 			delete(l.lots, k)
-		case <-l.seal.C:
-			l.sealing = false
-			l.captures.Seal()
 		case <-retry.C:
 		case <-pulse.C:
 			l.keepAlive()
@@ -99,12 +95,16 @@ func (l *loop) run(ctx context.Context) {
 		l.expire(ctx)
 		l.rejoin(time.Now())
 		l.place(ctx)
+		if l.gathers(time.Now()) {
+			continue
+		}
+		l.send(ctx)
 		l.askHolds()
 		if wait := l.purse.patience(l.refresh()); wait > 0 {
 			retry.Reset(wait)
 		}
 	}
-	l.captures.Seal()
+	l.send(ctx)
 	l.handBack()
 }
 
@@ -223,23 +223,16 @@ func (l *loop) step(ctx context.Context, q *queue, aged bool) bool {
 			return false
 		}
 		l.pop(q)
-		l.refuse(ctx, it, l.choice.Decision(l.tally.load))
+		l.refuse(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice))
 		return true
 	}
 	m, a := &it.asg.Meta, l.attempt(it, now)
-	traced := m.Trace
-	span := l.d.cfg.Tracer.Decision(ctx, m, now)
-	future, err := l.d.publish(it, a)
-	if err != nil { // stalled or disconnected: not sent
-		m.Trace = traced
-		l.d.cfg.Logger.Debug("work message not sent, trying again", "job", it.asg.Meta.ID, "err", err)
-		q.blocked, q.full = true, true
-		return false
-	}
-	span.Decided(m, a)
-	l.mirror(ctx, it, now)
+	p := placed{it: it, attempt: a, pool: c.Pool, table: t, at: now, traced: m.Trace}
+	p.span = l.d.cfg.Tracer.Decision(ctx, m, now)
 	l.leaves(q, c.Pool, now)
-	l.d.sent <- sending{it: it, pool: c.Pool, table: t, future: future, until: time.Now().Add(sendTimeout)}
+	if l.placed = append(l.placed, p); len(l.placed) >= maxPlaced {
+		l.send(ctx)
+	}
 	return true
 }
 
@@ -248,7 +241,7 @@ func (l *loop) attempt(it *item, now time.Time) *wire.Attempt {
 	l.sequence[l.choice.Route.Name()]++
 	a := it.course.Attempt(it.asg.Progress.Attempts+1, l.tally.table, l.tally.load, &l.choice)
 	a.Doubtful = l.doubts(l.choice.Candidate(), it, now)
-	l.capture(it, a.Decision)
+	l.capture(&it.asg.Meta, a.Decision, &l.choice)
 	return a
 }
 
@@ -286,9 +279,7 @@ func (l *loop) refuse(ctx context.Context, it *item, dec *wire.Decision) {
 	if p := &it.asg.Progress; len(p.Misfits) > 0 {
 		code, why = p.Misfit, why+"; what refused it last did so with "+string(p.Misfit)
 	}
-	l.d.rare.Go(func() {
-		l.d.settle(ctx, it, func() error { return l.d.finish(ctx, it, wire.Failed, wire.Errorf(code, "", "%s", why)) })
-	})
+	l.fail(ctx, it, dec, wire.Errorf(code, "", "%s", why))
 }
 
 // outdated reports whether a look is to be waited for before jobs are placed:

@@ -217,7 +217,8 @@ func (l *loop) expire(ctx context.Context) {
 func (l *loop) unexpired(ctx context.Context, list []*item, now time.Time) []*item {
 	return keep(list, func(_ int, it *item) bool {
 		if it.asg.Meta.Expired(now) {
-			l.d.rare.Go(func() { l.d.admit(ctx, it) }) // says so in a record
+			it.last = l.hopeless(it, now)
+			l.then(func() { l.d.admit(ctx, it) }) // says so in a record
 			return false
 		}
 		l.expect(it)

@@ -96,15 +96,19 @@ func (l *loop) setAside(ctx context.Context, q *queue, now time.Time) {
 	kept := q.items[:0]
 	for _, it := range q.items {
 		told := it.asg.Progress.Expect != 0 && q.until-now.UnixNano() < int64(asideAgain)
-		if told || it.source.lot || a.n >= asideMost {
+		var dec *wire.Decision
+		if !told && !it.source.lot && a.n < asideMost {
+			dec = l.hopeless(it, now)
+		}
+		if dec == nil {
 			kept = append(kept, it)
 			continue
 		}
 		a.n++
 		l.held--
 		until := q.until
-		l.d.rare.Go(func() {
-			l.d.settle(ctx, it, func() error { return l.d.delay(ctx, it, wire.ReasonLimit, until) })
+		l.then(func() {
+			l.d.settle(ctx, it, func() error { return l.d.delay(ctx, it, wire.ReasonLimit, dec, until) })
 		})
 	}
 	clear(q.items[len(kept):])

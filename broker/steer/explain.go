@@ -126,8 +126,7 @@ func (p *Plan) Explain(v *View, job *wire.Meta) (*Explanation, error) {
 		}
 	}
 	p.Decide(v.Table, v.Load, &c, in, func(string) uint64 { return 0 }, &ch)
-	e.Decision, e.MaxTokens = ch.Decision(v.Load), ch.MaxTokens
-	c.note(e.Decision, &ch)
+	e.Decision, e.MaxTokens = c.Decision(v.Load, &ch), ch.MaxTokens
 	e.Budget = e.bound()
 	if ch.Candidate() == nil {
 		e.Waits, e.Until = ch.Full, stamp(ch.Until)

@@ -117,10 +117,15 @@ func (c *Course) Input(in *router.Input) { in.Require, in.Prefer = c.Require, c.
 func (c *Course) Attempt(n int, t *router.Table, load []router.Load, ch *Choice) *wire.Attempt {
 	cand := ch.Candidate()
 	pool := &t.Pools()[cand.Pool]
+	return &wire.Attempt{N: n, Pool: pool.Name, Provider: pool.Provider, Model: cand.Model, Region: pool.Region, Strategy: ch.Route.Strategy(),
+		Price: cand.Price, MaxAttempts: c.MaxAttempts, MaxTokens: ch.MaxTokens, Decision: c.Decision(load, ch)}
+}
+
+// Decision is what is recorded of a choice; load is the one that was decided on.
+func (c *Course) Decision(load []router.Load, ch *Choice) *wire.Decision {
 	d := ch.Decision(load)
 	c.note(d, ch)
-	return &wire.Attempt{N: n, Pool: pool.Name, Provider: pool.Provider, Model: cand.Model, Region: pool.Region, Strategy: ch.Route.Strategy(),
-		Price: cand.Price, MaxAttempts: c.MaxAttempts, MaxTokens: ch.MaxTokens, Decision: d}
+	return d
 }
 
 // note adds the course to what is recorded of a choice.

@@ -45,7 +45,7 @@ func (r *rig) payer(name string, defs ...account.Definition) *proc {
 	log := r.log.With("proc", name)
 	p.book = budget.New(budget.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: log, Instance: name}, budgets(r.t, defs...))
 	p.dispatcher = dispatch.New(dispatch.Config{JS: js, Subjects: r.subj, Ledger: ledger.New(js, r.subj), Logger: log, Held: r.setup.held,
-		Budgets: p.book}, r.table)
+		Captures: r.setup.captures, Budgets: p.book}, r.table)
 	p.dispatcher.SetPlan(r.setup.plan)
 	p.goRun(r, p.book.Run)
 	p.goRun(r, p.dispatcher.Run)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -266,9 +267,9 @@ func DescribeQueued(m *wire.Meta) *wire.Answer {
 
 func step(s *Stored) wire.Step {
 	st := wire.Step{Seq: s.Seq, At: stamp(s.At), Status: s.Status, Reason: s.Reason, Until: stamp(s.Until),
-		Error: s.Entry.Error, Worker: s.Entry.Owner}
+		Error: s.Entry.Error, Worker: s.Entry.Owner, Decision: s.Entry.Decision}
 	if at := s.Entry.Attempt; at != nil {
-		st.Attempt, st.Pool, st.Model, st.Outcome, st.Decision = at.N, at.Pool, at.Model, at.Status, at.Decision
+		st.Attempt, st.Pool, st.Model, st.Outcome, st.Decision = at.N, at.Pool, at.Model, at.Status, cmp.Or(at.Decision, s.Entry.Decision)
 		if s.EndsAttempt() {
 			u := at.Usage
 			st.Usage, st.Cost, st.TTFTMS, st.Latency = &u, at.Cost, at.TTFTMS, at.LatencyMS

@@ -71,6 +71,8 @@ func (s *scanner) entry(e *Entry) error {
 			return s.uint(&e.WorkSeq)
 		case "e":
 			return str(s, &e.Error)
+		case "d":
+			return once(&e.Decision, s.decision)
 		}
 		return errSlow
 	})

@@ -22,6 +22,9 @@ func appendEntry(b []byte, e *Entry) []byte {
 		o.key("w").uint(e.WorkSeq)
 	}
 	o.optText("e", string(e.Error))
+	if e.Decision != nil {
+		o.key("d").decision(e.Decision)
+	}
 	return append(o.b, '}')
 }
 

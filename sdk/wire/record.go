@@ -223,6 +223,9 @@ type Entry struct {
 	Owner    string   `json:"o,omitempty"` // of a claim: the worker instance
 	WorkSeq  uint64   `json:"w,omitempty"` // of a claim: the work message it was made for
 	Error    Code     `json:"e,omitempty"` // of a terminal record
+	// Decision that led to no attempt, of a record that follows from it: the job
+	// waits, or has ended; nil: none, or Attempt has it.
+	Decision *Decision `json:"d,omitempty"`
 }
 
 // EndsAttempt reports whether the record is the end of an attempt, and so a

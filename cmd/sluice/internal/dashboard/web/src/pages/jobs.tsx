@@ -88,7 +88,7 @@ function JobDetail({ id, tenant }: { id: string; tenant: string }) {
                 <TimeLine steps={steps} from={first} to={last} />
               </Card>
               {steps.filter((s) => s.decision && !s.outcome).map((s) => (
-                <Card key={s.seq} title={`Decision for attempt ${s.attempt}`} note={`${dateTime(s.at)} · route ${s.decision!.r}, ${s.decision!.sg}`}>
+                <Card key={s.seq} title={s.attempt ? `Decision for attempt ${s.attempt}` : `Decision without an attempt: ${[s.status, s.reason].filter(Boolean).join(", ")}`} note={`${dateTime(s.at)} · route ${s.decision!.r}, ${s.decision!.sg}`}>
                   <DecisionView of={s.decision!} />
                 </Card>
               ))}
