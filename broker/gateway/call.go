@@ -74,6 +74,9 @@ func (c *call) serve() *wire.Error {
 	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
 		return f
 	}
+	if c.g.cfg.Full() != nil {
+		return wire.Errorf(wire.CodeUnavailable, "", "the broker cannot store jobs now, its disk is full or cannot be written: try again when its operator has made room")
+	}
 	if t := c.span.Traceparent(); t != "" {
 		c.req.meta.Trace, c.req.job.Traceparent = t, t
 	}

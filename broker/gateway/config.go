@@ -75,6 +75,10 @@ type Config struct {
 	// while Conn is connected.
 	Ready func() error
 
+	// Full says why no job can be stored now, as on a full disk: requests are
+	// then refused at once instead of waiting for NATS. Defaults to: not known.
+	Full func() error
+
 	// Registry is what /metrics shows; the gateway adds its own metrics to it.
 	// Defaults to a new one, with those of the process beside them.
 	Registry *prometheus.Registry
@@ -145,6 +149,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
+	}
+	if c.Full == nil {
+		c.Full = func() error { return nil }
 	}
 	if c.Registry == nil {
 		c.Registry = NewRegistry()

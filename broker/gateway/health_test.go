@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -48,4 +49,23 @@ func TestAcks(t *testing.T) {
 			t.Error(text.String())
 		}
 	})
+}
+
+// TestFull: where no job can be stored, requests are refused at once and say
+// why, and as soon as one can be they are taken.
+func TestFull(t *testing.T) {
+	b := newBroker(t, t.TempDir(), answer(completion("x")))
+	full := errors.New("a stream's write error")
+	f := b.newFront(func(c *Config) { c.Full = func() error { return full } })
+	r := f.post("/v1/chat/completions", chatBody)
+	if message, _, _, code := r.fault(t); r.status != 503 || code != "unavailable" || !strings.Contains(message, "disk") || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s %v", r.status, r.body, r.header)
+	}
+	if n := b.count(); n != 0 {
+		t.Errorf("%d jobs were published", n)
+	}
+	full = nil
+	if r := f.post("/v1/chat/completions", chatBody); r.status != 200 {
+		t.Errorf("with room again: %d %s", r.status, r.body)
+	}
 }

@@ -30,6 +30,9 @@ func (a *App) newGateway() (*gatewayPart, error) {
 	}
 	gc := gateway.Config{Listen: a.cfg.HTTP.Listen, Conn: js.Conn(), Subjects: a.subjects, Logger: a.log,
 		Models: a.models, Bundles: a.bundles, Ready: a.ready, Tracer: a.tracer}
+	if a.srv != nil {
+		gc.Full = a.srv.Fault
+	}
 	gc.Registry = gateway.NewRegistry()
 	gc.Registry.MustRegister(newBudgetMetrics(a), newTextMetrics(a), newAlertMetrics(func(ctx context.Context) ([]wire.Alert, error) { return alert.List(ctx, js, a.subjects) }))
 	hooks, err := a.newWebhooks()
