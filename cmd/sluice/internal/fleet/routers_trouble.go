@@ -90,7 +90,7 @@ func measureOne(ctx context.Context, o RouterOptions, what string, to Manners) (
 		return err
 	}
 	v := judgeTrouble(begin, lives)
-	fmt.Fprintf(o.Out, "| %s | %d | %d | %s | %s | %s | %s |\n", what, n, n-v.succeeded, millis(v.before), millis(v.worst), v.calm, v.back)
+	fmt.Fprintf(o.Out, "| %s | %d | %d | %s | %s | %s | %s |\n", what, n, n-v.succeeded, millis(v.before), millis(v.worst), after(v.calm), after(v.back))
 	return v.err(n)
 }
 
@@ -101,16 +101,24 @@ type verdict struct {
 	calm, back    time.Duration // since the trouble began, since it ended; -1: never
 }
 
+// after is a time of a verdict for people.
+func after(d time.Duration) string {
+	if d < 0 {
+		return "never"
+	}
+	return d.String()
+}
+
 func (v verdict) err(n int) error {
 	var faults []error
 	if v.succeeded != n {
 		faults = append(faults, fmt.Errorf("%d of %d jobs succeeded", v.succeeded, n))
 	}
 	if v.calm < 0 || v.calm > troubleCalm {
-		faults = append(faults, fmt.Errorf("p99 is normal again after %s, not within %s", v.calm, troubleCalm))
+		faults = append(faults, fmt.Errorf("p99 is normal again after %s, bound %s", after(v.calm), troubleCalm))
 	}
 	if v.back < 0 || v.back > troubleBack {
-		faults = append(faults, fmt.Errorf("in use again after %s, not within %s", v.back, troubleBack))
+		faults = append(faults, fmt.Errorf("in use again after %s, bound %s", after(v.back), troubleBack))
 	}
 	return errors.Join(faults...)
 }
