@@ -1,5 +1,6 @@
 // Package store keeps Sluice's two tables in ClickHouse: attempts (a row per
-// provider call) and jobs (a row per finished job). It is the only package
+// provider call) and jobs (a row per finished job); and beside them scores, and
+// texts: what was said, of tenants that keep it. It is the only package
 // that opens clickhouse-go connections, to the embedded engine and to
 // external servers alike.
 //
@@ -8,8 +9,9 @@
 //	         sluice sql ◀── Query ◀────────────────────│ jobs     │─▶ Jobs, DearestJobs
 //	                                                   └──────────┘
 //
-// It never retries, never buffers and never sees a prompt or an answer:
-// what to insert, when, and what to do after a failure is the ingester's part.
+// It never retries and never buffers: what to insert, when, and what to do after
+// a failure is the ingester's part. Prompts and answers come to the table texts
+// only (texts.go), and to no error.
 //
 // The tables' position in the ledger is the highest seq that they hold. The
 // projections (hourly sums, and *_times with states of quantiles) are written
@@ -34,4 +36,6 @@
 //	    enums: a word that a newer part of Sluice writes never fails an insert.
 //	I7  Rows go in whole parts, by a TTL longer than their records stay in the
 //	    ledger: what is the highest seq (MaxSeq) is not forgotten (layout.go).
+//	I8  An attempt has one row of texts, however often it is inserted, by
+//	    however many writers that begin with the first that is missing.
 package store

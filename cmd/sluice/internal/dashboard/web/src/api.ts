@@ -67,6 +67,10 @@ export type Job = {
   job_id: string; tenant: string; status: string; reason?: string; until?: string; class?: string; route?: string; batch_id?: string;
   attempts: number; cost_nano_usd?: number; submitted_at?: string; history?: Step[];
 };
+export type Text = {
+  attempt: number; at: string; expires_at: string; route: string; pool: string; model: string; status: string;
+  prompt: string; answer: string; prompt_bytes: number; answer_bytes: number; redactions?: Record<string, number>;
+};
 export type Batch = {
   id: string; tenant: string; api: "openai" | "anthropic"; endpoint: string; model?: string; status: string; at: Record<string, number>; expires_at: number;
   placement: string; metadata?: Record<string, string>; lines: number; succeeded: number; failed: number; cancelled: number; expired: number;

@@ -61,7 +61,7 @@ budgets:
   - {scope: "tenant:acme", limit_usd: 0.05, window: day}
   - {scope: global, limit_usd: 25, window: month}
 workers: {max_attempts: 2, retry_backoff: 50ms}
-${keys ? `tenants:\n  - {name: acme, key: "file:${join(dir, "acme")}"}\n` : ""}`;
+${keys ? `tenants:\n  - {name: acme, key: "file:${join(dir, "acme")}", text: {keep: 1h}}\n` : ""}`;
 for (const [name, text] of Object.entries({ ch: "pw", admin: "root-key-1", acme: "acme-key-1" })) writeFileSync(join(dir, name), text);
 
 async function up(keys) {
@@ -321,6 +321,24 @@ try {
   await page.waitForSelector(".pool");
   check((await page.locator(".pool footer button").count()) === 0, "a viewer cannot drain");
   check((await page.evaluate(() => fetch("/admin/v1/pools/openai-us/drain", { method: "POST" }).then((r) => r.status))) === 403, "nor by hand");
+
+  // What was said in a job of a tenant that keeps it.
+  const key = { Authorization: "Bearer acme-key-1", "Content-Type": "application/json" };
+  const said = await fetch(base + "/v1/chat/completions", { method: "POST", headers: key, body: JSON.stringify({ model: "chat", max_tokens: 20, messages: [{ role: "user", content: "I am jo@ex.org. Hi!" }] }) });
+  const id = said.headers.get("Sluice-Job");
+  for (let i = 0; i < 300; i++, await sleep(200)) {
+    const kept = await fetch(`${base}/admin/v1/jobs/${id}/text`, { headers: key });
+    if (kept.ok && (await kept.json()).texts.length) break;
+  }
+  await page.goto(`${base}/#/jobs/${id}?tenant=acme`);
+  await page.click("text=Show what was said");
+  await page.waitForSelector(".said pre");
+  check((await page.textContent(".said")).includes("user: I am [email]. Hi!"), "a job's prompt is shown, redacted", await page.textContent(".said"));
+  await look(Object.assign(page, { faults: [] }), "text", 1600, "light");
+  await page.setViewportSize({ width: 400, height: 850 });
+  await look(page, "text", 400, "light");
+  await page.setViewportSize({ width: 1600, height: 1000 });
+  await page.goto(base + "/#/pools");
   await page.click("text=Log out");
   await page.fill("#key", "root-key-1");
   await page.keyboard.press("Enter");

@@ -4,6 +4,7 @@ import { dateTime, millis, money } from "../format";
 import { link, useAsk, useQuery, useTick } from "../hooks";
 import { Answer, Badge, Card, Choice, Status, Table, Tile } from "../ui";
 import { DecisionView } from "./decisions";
+import { JobText } from "./text";
 
 const statuses: [string, string][] = [["", "All"], ["running", "Running"], ["waiting", "Waiting"], ["succeeded", "Succeeded"], ["failed", "Failed"], ["cancelled", "Cancelled"], ["expired", "Expired"]];
 
@@ -87,6 +88,7 @@ function JobDetail({ id, tenant }: { id: string; tenant: string }) {
               <Card title="Time line" actions={!terminal.has(j.status) && <button type="button" onClick={() => post(`jobs/${encodeURIComponent(id)}/cancel${q}`).then(() => again((x) => x + 1), (e: Error) => setFault(e.message))}>Cancel job</button>}>
                 <TimeLine steps={steps} from={first} to={last} />
               </Card>
+              <JobText id={id} tenant={tenant} />
               {steps.filter((s) => s.decision && !s.outcome).map((s) => (
                 <Card key={s.seq} title={s.attempt ? `Decision for attempt ${s.attempt}` : `Decision without an attempt: ${[s.status, s.reason].filter(Boolean).join(", ")}`} note={`${dateTime(s.at)} · route ${s.decision!.r}, ${s.decision!.sg}`}>
                   <DecisionView of={s.decision!} />
