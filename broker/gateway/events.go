@@ -2,12 +2,13 @@ package gateway
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
+	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
 // events writes server-sent events. What is written is flushed by a goroutine
@@ -215,13 +216,11 @@ func appendEvent(b []byte, e wire.Endpoint, data []byte) []byte {
 
 // eventName is the value of the data's field type.
 func eventName(data []byte) string {
-	var o struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(data, &o) != nil || !wire.ValidName(string(bytes.ReplaceAll([]byte(o.Type), []byte("."), []byte("_")))) {
+	name := jsonscan.String(jsonscan.Get(data, "type"))
+	if !wire.ValidName(strings.ReplaceAll(name, ".", "_")) {
 		return ""
 	}
-	return o.Type
+	return name
 }
 
 // appendError frames an error as the endpoint's provider does inside a stream.
