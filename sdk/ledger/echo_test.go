@@ -81,7 +81,7 @@ func TestTailListens(t *testing.T) {
 		if heard != uint64(jobs)-6 {
 			t.Fatalf("%d of %d records heard, past the gap", heard, jobs)
 		}
-		time.Sleep(2 * echoGap)
+		time.Sleep(2 * echoGaps * echoGap)
 		expect("another writes", 1)
 		write(w.Ledger, alone)
 		expect("alone again", 0)
@@ -91,7 +91,7 @@ func TestTailListens(t *testing.T) {
 		write(w.Ledger, alone)
 		write(other, 1)
 		tail.Doubt()
-		time.Sleep(echoGap / 2)
+		time.Sleep(echoGap)
 		expect("somebody knows of more", 1)
 		write(w.Ledger, alone)
 		synctest.Wait()

@@ -92,7 +92,8 @@ func (t *Tail) Run(ctx context.Context) error {
 const (
 	echoSure  = 1024                   // records in a row that this process wrote
 	echoLate  = 256                    // how far behind the newest one they are looked for
-	echoGap   = 100 * time.Millisecond // for a record that others follow
+	echoGap   = 20 * time.Millisecond  // for a record that others follow
+	echoGaps  = 5                      // so often: a process that gets no CPU for a while must not take that for a gap
 	echoQuiet = 250 * time.Millisecond // for any: others' are heard only after that
 )
 
@@ -170,7 +171,7 @@ func (t *Tail) listen(ctx context.Context) error {
 	timer := time.NewTimer(echoQuiet)
 	defer timer.Stop()
 	var list []*Seen
-	for ctx.Err() == nil {
+	for gaps := 0; ctx.Err() == nil; {
 		var gap, lost bool
 		list, gap, lost = t.echo.take(list[:0])
 		for i, m := range list {
@@ -188,11 +189,16 @@ func (t *Tail) listen(ctx context.Context) error {
 		if gap {
 			patience = echoGap
 		}
+		if len(list) > 0 || !gap {
+			gaps = 0
+		}
 		timer.Reset(patience)
 		select {
 		case <-t.echo.news:
 		case <-timer.C:
-			return nil
+			if gaps++; !gap || gaps == echoGaps {
+				return nil
+			}
 		case <-ctx.Done():
 		}
 	}
