@@ -183,6 +183,16 @@ func TestDeployCompose(t *testing.T) {
 	if !strings.Contains(docker, "FROM golang:"+version+" ") || !strings.Contains(docker, "CGO_ENABLED=0 go build") {
 		t.Errorf("Dockerfile does not build with Go %s and without cgo", version)
 	}
+	for _, m := range regexp.MustCompile(`(?m)^COPY (?:--from=\S+ )?(cmd/\S+)(?: (cmd/\S+))?`).FindAllStringSubmatch(docker, -1) { // the dashboard
+		for _, folder := range m[1:] {
+			if info, err := os.Stat("../../" + folder); folder != "" && (err != nil || !info.IsDir()) {
+				t.Errorf("Dockerfile copies %s, which is no folder", folder)
+			}
+		}
+	}
+	if !strings.Contains(docker, "COPY --from=web") {
+		t.Error("the image has no dashboard")
+	}
 }
 
 // parseCommand gives the flags of a command line of sluice, which must exist.

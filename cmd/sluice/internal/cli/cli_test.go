@@ -72,6 +72,7 @@ func TestWrongUsage(t *testing.T) {
 		"config show --config " + bad:         "unknown key",
 		"submit a --config " + bad:            "unknown key",
 		"submit a --config /no/such/file":     "no such file",
+		"submit a --tenant a.*":               `tenant "a.*" must match`,
 		"pool list --set nothing":             "is not key=value",
 		"pool list --set a.b=1":               "unknown key",
 		"pool list --nats http://h":           "--nats-url: nats.url = http://h: must be nats://",

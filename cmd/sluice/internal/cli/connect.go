@@ -123,6 +123,9 @@ func unreachable(err error, c *config.Config) error {
 	if errors.As(err, &e) && e.Code == wire.CodePermission || errors.Is(err, nats.ErrAuthorization) {
 		return failed(err, hintFor(wire.CodePermission), "NATS at %s refuses these credentials", config.NewURL(natsURL(c)))
 	}
+	if errors.As(err, &e) && e.Code == wire.CodeInvalidSubject { // options that Dial refuses
+		return usage("for example --tenant acme", "%s", clean(e.Message))
+	}
 	return failed(err, "start it with: sluice up; or say where it is with --nats URL; look closer with: sluice doctor",
 		"NATS cannot be reached at %s", config.NewURL(natsURL(c)))
 }

@@ -31,7 +31,12 @@ type Binaries struct {
 type Shape struct {
 	NATS, Routers, Workers, Ingesters int // NATS: 1 or 3; no ingesters: no ClickHouse either
 	Proxied                           bool
+	Native                            NativeFront // nil: ingesters speak HTTP to ClickHouse
 }
+
+// NativeFront gives the address of a server that speaks ClickHouse's native
+// protocol before the engine at an HTTP address, for the ingesters.
+type NativeFront func(ctx context.Context, engine, password string) (string, error)
 
 // Fleet is a running Sluice of many processes. Make one with newFleet.
 type Fleet struct {
@@ -127,7 +132,7 @@ func (f *Fleet) start(ctx context.Context, list []Provider, config string) error
 		n    int
 	}{{kindRouter, f.shape.Routers}, {kindWorker, f.shape.Workers}, {kindIngest, f.shape.Ingesters}} {
 		for i := range role.n {
-			if err := f.startRole(role.kind, i+1, config); err != nil {
+			if err := f.startRole(ctx, role.kind, i+1, config); err != nil {
 				return err
 			}
 		}
@@ -261,7 +266,7 @@ func (f *Fleet) startEngine() error {
 }
 
 // startRole starts `sluice serve` with its own ways to everything.
-func (f *Fleet) startRole(kind string, n int, config string) error {
+func (f *Fleet) startRole(ctx context.Context, kind string, n int, config string) error {
 	name := fmt.Sprintf("%s-%d", kind, n)
 	var servers []string
 	for i, addr := range f.nats {
@@ -279,11 +284,19 @@ func (f *Fleet) startRole(kind string, n int, config string) error {
 	text := fmt.Sprintf("nats: {url: %q, replicas: %d}\nhttp: {listen: %q}\ndata_dir: %s\n", url(servers), f.shape.NATS, front, filepath.Join(f.dir, name))
 	ch := ""
 	if kind == kindIngest || kind == kindGateway {
-		at, err := f.way(name, kindEngine, f.engine)
+		at, form := f.engine, "http://default:%s@%s"
+		if f.shape.Native != nil && kind == kindIngest {
+			var err error
+			if at, err = f.shape.Native(ctx, f.engine, password); err != nil {
+				return err
+			}
+			form = "clickhouse://default:%s@%s?compress=lz4"
+		}
+		at, err := f.way(name, kindEngine, at)
 		if err != nil {
 			return err
 		}
-		ch = "dsn: " + dsn(at) + ", "
+		ch = fmt.Sprintf("dsn: %q, ", fmt.Sprintf(form, password, at))
 	}
 	text += "clickhouse: {" + ch + "embedded: {enabled: false}}\n" + config
 	for provider, addr := range f.addrs {

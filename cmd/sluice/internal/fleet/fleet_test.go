@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,12 +28,34 @@ func build(t *testing.T) Binaries {
 		NATSConfig: filepath.Join("..", "..", "..", "..", "deploy", "nats", "cluster.conf")}
 }
 
+// nativeFront lets the ingesters reach the engine over ClickHouse's native
+// protocol, through all that is done to it.
+func nativeFront(t *testing.T) NativeFront {
+	var inserts int64
+	t.Cleanup(func() {
+		if inserts == 0 && !t.Failed() {
+			t.Error("no rows came over the native protocol")
+		}
+	})
+	return func(ctx context.Context, engine, password string) (addr string, err error) {
+		err = until(ctx, time.Minute, "ClickHouse", func() error {
+			front, err := storetest.Front("127.0.0.1:0", engine, password, nil)
+			if err == nil {
+				t.Cleanup(func() { inserts += front.Inserts.Load(); front.Close() }) // before the above
+				addr = front.Addr()
+			}
+			return err
+		})
+		return addr, err
+	}
+}
+
 // TestChaos is the short form of `make chaos`: a cluster of real processes is
 // killed, paused and cut under load, and nothing is lost, doubled or
 // miscounted. CHAOS_SEED and CHAOS_JOBS make it another or a longer one.
 func TestChaos(t *testing.T) {
 	storetest.Need(t)
-	o := ChaosOptions{Binaries: build(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Clients: 64, Every: 1500 * time.Millisecond, Log: t.Output()}
+	o := ChaosOptions{Binaries: build(t), Native: nativeFront(t), Seed: uint64(time.Now().UnixNano() % 100_000), Jobs: 1500, Rate: 100, Clients: 64, Every: 1500 * time.Millisecond, Log: t.Output()}
 	if v := os.Getenv("CHAOS_SEED"); v != "" {
 		o.Seed, _ = strconv.ParseUint(v, 10, 64)
 	}

@@ -25,6 +25,7 @@ type ChaosOptions struct {
 	// Clients submit at once, each over a connection of its own; default 1.
 	Clients int
 	Routers int       // default 2
+	Native  NativeFront
 	Keep    bool      // keep the folder with logs and data
 	Log     io.Writer // what is done, as it is done; nil: nowhere
 }
@@ -92,7 +93,7 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 	for _, p := range list {
 		books = append(books, p.Books)
 	}
-	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: o.Routers, Workers: 4, Ingesters: 2, Proxied: true}, list, chaosConfig(limit, o.Rate))
+	f, err := newFleet(ctx, o.Binaries, Shape{NATS: 3, Routers: o.Routers, Workers: 4, Ingesters: 2, Proxied: true, Native: o.Native}, list, chaosConfig(limit, o.Rate))
 	if err != nil {
 		return nil, err
 	}

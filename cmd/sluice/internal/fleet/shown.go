@@ -148,7 +148,7 @@ func (f *Fleet) checkShown(ctx context.Context, st *store.Store, r *Report, book
 	if err != nil {
 		return err
 	}
-	if err := f.startRole(kindGateway, 1, config); err != nil {
+	if err := f.startRole(ctx, kindGateway, 1, config); err != nil {
 		return err
 	}
 	if err := until(ctx, time.Minute, "the gateway", func() error { return f.get(ctx, "readyz", &struct{}{}) }); err != nil {
