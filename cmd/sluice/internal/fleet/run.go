@@ -24,7 +24,7 @@ type ChaosOptions struct {
 	Every time.Duration // between two faults, on average; default 2 s
 	// Clients submit at once, each over a connection of its own; default 1.
 	Clients int
-	Routers int       // default 2
+	Routers int // default 2
 	Native  NativeFront
 	Keep    bool      // keep the folder with logs and data
 	Log     io.Writer // what is done, as it is done; nil: nowhere
