@@ -118,7 +118,7 @@ func prepareSoaked(calls int, more string) (*soaked, error) {
 		return nil, err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "nats: {embedded: {listen: %q%s}}\nhttp: {listen: %q}\nclickhouse: {embedded: {enabled: false}}\ndata_dir: %s\nworkers: {max_attempts: 1}\npools:\n",
+	fmt.Fprintf(&b, "nats: {embedded: {listen: %q%s}}\nhttp: {listen: %q, timeout: 1h}\nclickhouse: {embedded: {enabled: false}}\ndata_dir: %s\nworkers: {max_attempts: 1}\npools:\n",
 		s.nats, more, s.http, s.data)
 	routes := ""
 	for _, m := range soakManners() {

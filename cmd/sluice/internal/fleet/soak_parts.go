@@ -175,8 +175,8 @@ func (s *soaked) reader() (*soakReader, error) {
 // readOn reads an answer to its end.
 func (s *soaked) readOn(c *soakReader) error {
 	chunks := 0
-	_ = c.conn.SetDeadline(time.Now().Add(3 * time.Minute)) // it may have begun long ago
 	for r := bufio.NewReader(c.body); ; {
+		_ = c.conn.SetDeadline(time.Now().Add(3 * time.Minute)) // fails only on a closed connection
 		line, err := r.ReadSlice('\n')
 		switch {
 		case err != nil:
