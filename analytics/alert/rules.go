@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/store"
@@ -39,6 +40,16 @@ type Budget struct {
 	Unit   Unit
 	Limit  int64 // nano-dollars, tokens or jobs
 	Window time.Duration
+}
+
+// with is the rules with further budgets, each in place of that of its ID.
+func (r *Rules) with(set []Budget) *Rules {
+	x := *r
+	x.Budgets = slices.DeleteFunc(slices.Clone(r.Budgets), func(b Budget) bool {
+		return slices.ContainsFunc(set, func(s Budget) bool { return s.ID == b.ID })
+	})
+	x.Budgets = append(x.Budgets, set...)
+	return &x
 }
 
 // Unit is what a budget limits.

@@ -30,6 +30,9 @@ type Config struct {
 	Instance string // this process, unlike any other
 	Logger   *slog.Logger
 	Replicas int // of the bucket; default 1
+	// Budgets are asked for at every look: those that were set while running,
+	// each in place of the rules' of the same ID. Optional.
+	Budgets func(context.Context) ([]Budget, error)
 }
 
 // Watcher looks and tells. Any number of processes may run one: one of them
@@ -115,7 +118,7 @@ func (w *Watcher) watch(ctx context.Context) error {
 			return nil
 		case err != nil: // ClickHouse is away: all stays as it is
 			if !told {
-				w.cfg.Logger.Warn("alerts wait for ClickHouse", "err", err)
+				w.cfg.Logger.Warn("alerts wait for ClickHouse or NATS", "err", err)
 			}
 			told = true
 			continue
@@ -130,6 +133,13 @@ func (w *Watcher) watch(ctx context.Context) error {
 func (w *Watcher) ask(ctx context.Context, l *looker, r *Rules) ([]finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if w.cfg.Budgets != nil && r.BudgetBurn > 0 {
+		set, err := w.cfg.Budgets(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("budgets that were set while running: %w", err)
+		}
+		r = r.with(set)
+	}
 	return l.look(ctx, r, time.Now())
 }
 

@@ -3,6 +3,8 @@ package budget
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,7 +58,7 @@ func (b *Book) watchLimits(ctx context.Context, kv jetstream.KeyValue) error {
 			case e.Operation() != jetstream.KeyValuePut:
 				delete(all, byKey[e.Key()])
 			default:
-				b.readLimit(e, all, byKey)
+				readLimit(b.cfg.Logger, e, all, byKey)
 			}
 			if complete {
 				b.setStored(all)
@@ -67,7 +69,44 @@ func (b *Book) watchLimits(ctx context.Context, kv jetstream.KeyValue) error {
 	}
 }
 
-func (b *Book) readLimit(e jetstream.KeyValueEntry, all map[string]override, byKey map[string]string) {
+// Stored reads the budgets that were set while running, once; there are none
+// where no router has run yet. Those that cannot be read are logged.
+func Stored(ctx context.Context, js jetstream.JetStream, subjects wire.Subjects, log *slog.Logger) ([]account.Budget, error) {
+	kv, err := js.KeyValue(ctx, subjects.Stream(wire.BucketLimits))
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	w, err := kv.Watch(ctx, "limit.>", jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.Stop() }()
+	all, byKey := map[string]override{}, map[string]string{}
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil, errors.New("the connection to NATS was closed")
+			}
+			if e != nil {
+				readLimit(log, e, all, byKey)
+				continue
+			}
+			list := make([]account.Budget, 0, len(all))
+			for _, o := range all {
+				list = append(list, o.budget)
+			}
+			return list, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func readLimit(log *slog.Logger, e jetstream.KeyValueEntry, all map[string]override, byKey map[string]string) {
 	var def account.Definition
 	err := json.Unmarshal(e.Value(), &def)
 	if err == nil {
@@ -77,10 +116,10 @@ func (b *Book) readLimit(e jetstream.KeyValueEntry, all map[string]override, byK
 			all[x.ID()] = override{x, def}
 			return
 		}
-		b.cfg.Logger.Error("a stored budget is not used", "key", e.Key(), "why", account.Error(faults))
+		log.Error("a stored budget is not used", "key", e.Key(), "why", account.Error(faults))
 		return
 	}
-	b.cfg.Logger.Error("a stored budget cannot be read", "key", e.Key(), "err", err)
+	log.Error("a stored budget cannot be read", "key", e.Key(), "err", err)
 }
 
 // setStored takes over what was set while running.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sluicehq/sluice/analytics/alert"
 	"github.com/sluicehq/sluice/analytics/store"
+	"github.com/sluicehq/sluice/broker/budget"
 	"github.com/sluicehq/sluice/broker/budget/account"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
 	"github.com/sluicehq/sluice/router"
@@ -28,12 +29,18 @@ func alertRules(cfg *config.Config) alert.Rules {
 	for _, u := range c.Webhooks {
 		r.Webhooks = append(r.Webhooks, u.Reveal())
 	}
-	for _, b := range budgets(cfg).Budgets {
-		if x, ok := burning(&b); ok {
-			r.Budgets = append(r.Budgets, x)
+	r.Budgets = burningOf(budgets(cfg).Budgets)
+	return r
+}
+
+// burningOf are the budgets that have a pace.
+func burningOf(list []account.Budget) (out []alert.Budget) {
+	for i := range list {
+		if x, ok := burning(&list[i]); ok {
+			out = append(out, x)
 		}
 	}
-	return r
+	return out
 }
 
 // windows are the lengths of budgets' windows; one without an end has no pace.
@@ -63,7 +70,11 @@ func (a *App) startAlerts(ctx context.Context, st *store.Store, wg *sync.WaitGro
 	if err != nil {
 		return err
 	}
-	a.alerts = alert.New(alert.Config{JS: js, Subjects: a.subjects, Store: st, Instance: a.instance, Logger: a.log, Replicas: a.cfg.NATS.Replicas}, alertRules(a.cfg))
+	a.alerts = alert.New(alert.Config{JS: js, Subjects: a.subjects, Store: st, Instance: a.instance, Logger: a.log, Replicas: a.cfg.NATS.Replicas,
+		Budgets: func(ctx context.Context) ([]alert.Budget, error) {
+			set, err := budget.Stored(ctx, js, a.subjects, a.log)
+			return burningOf(set), err
+		}}, alertRules(a.cfg))
 	wg.Go(func() { _ = a.alerts.Run(ctx) }) // always nil
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,13 @@ alerts: {every: 1s, samples: 5, raise_after: 1, error_rate: 0.02, webhooks: [%s]
 		}
 	}
 	eventually(t, "both are sent", func() bool { mu.Lock(); defer mu.Unlock(); return len(sent) == 2 })
+	tm.ok("budget", "set", "pool:flaky", "--limit-usd", "0.00001", "--window", "hour") // while running
+	eventually(t, "the budget burns", func() bool {
+		tm.json(&list, "alert", "list")
+		return slices.ContainsFunc(list.Alerts, func(a wire.Alert) bool {
+			return a.Kind == wire.AlertBudgetBurn && strings.Contains(a.Subject["budget"], "pool:flaky") && a.Value > a.Threshold
+		})
+	})
 	mu.Lock()
 	defer mu.Unlock()
 	if sent[0].Type != "alert.raised" || sent[0].Data.Summary == "" {
