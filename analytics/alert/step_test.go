@@ -2,6 +2,7 @@ package alert
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -90,5 +91,16 @@ func TestNames(t *testing.T) {
 	b.Subject = map[string]string{"pool": "p", "model": "a/b"}
 	if keyName(a.ID()) == keyName(b.ID()) || len(keyName(a.ID())) > 64 {
 		t.Errorf("%s and %s", keyName(a.ID()), keyName(b.ID()))
+	}
+}
+
+// TestRulesWith: what was set while running takes the place of the file's budget of
+// the same ID, and the rules themselves stay.
+func TestRulesWith(t *testing.T) {
+	r := &Rules{BudgetBurn: 4, Budgets: []Budget{{ID: "a", Limit: 1}, {ID: "b", Limit: 2}}}
+	got := r.with([]Budget{{ID: "b", Limit: 3}, {ID: "c", Limit: 4}})
+	want := []Budget{{ID: "a", Limit: 1}, {ID: "b", Limit: 3}, {ID: "c", Limit: 4}}
+	if !reflect.DeepEqual(got.Budgets, want) || got.BudgetBurn != 4 || len(r.Budgets) != 2 || r.Budgets[1].Limit != 2 {
+		t.Errorf("got %+v, left %+v", got, r)
 	}
 }
