@@ -79,6 +79,7 @@ in a minute: sluice bench --analytics N --data DIR --questions-only.`,
 			return rep.Err()
 		}
 		if *analytics > 0 {
+			tuneGC() // as up does: the ingest runs in this process
 			return bench.Analytics(cmd.Context(), cmd.OutOrStdout(), bench.AnalyticsOptions{Rows: *analytics, Data: *data, QuestionsOnly: *questions,
 				Command: []string{exe, "engine"}, Log: cmd.ErrOrStderr()})
 		}

@@ -32,7 +32,8 @@ const (
 // filled is what one of the tables holds, and is made of.
 type filled struct {
 	table, ts, statement string
-	have                 int
+	have                 map[string]int // rows by day, such as 20260131
+	rows                 int
 }
 
 // fill makes what the tables of a folder lack of a number of rows up to now, or
@@ -54,17 +55,20 @@ func fill(ctx context.Context, log io.Writer, dir string, command []string, rows
 	tables := []filled{{table: "attempts", ts: "ts", statement: attempts}, {table: "jobs", ts: "finished_at", statement: jobs}}
 	for i := range tables {
 		t := &tables[i]
-		list, err := answer(ctx, st, fmt.Sprintf("SELECT toInt64(count()), toInt64(max(seq)), toUnixTimestamp64Micro(min(%[1]s)), toUnixTimestamp64Micro(max(%[1]s)) FROM %[2]s", t.ts, t.table))
+		if err := t.look(ctx, st); err != nil {
+			return until, err
+		}
+		if t.rows < 2 {
+			continue
+		}
+		list, err := answer(ctx, st, fmt.Sprintf("SELECT toInt64(max(seq)), toUnixTimestamp64Micro(min(%[1]s)), toUnixTimestamp64Micro(max(%[1]s)) FROM %[2]s", t.ts, t.table))
 		if err != nil {
 			return until, err
 		}
-		count, last := list[0][0].(int64), list[0][1].(int64)
-		if count != last {
-			return until, fmt.Errorf("table %s has %d rows up to seq %d: this bench did not make them; use an empty folder", t.table, count, last)
-		}
-		if t.have = int(count); count > 1 { // go on as they began
-			first = list[0][2].(int64)
-			step = (list[0][3].(int64) - first) / (count - 1)
+		first = list[0][1].(int64) // go on as they began
+		if last := list[0][0].(int64); last > 1 {
+			step = (list[0][2].(int64) - first) / (last - 1)
+			rows = max(rows, int(last))
 		}
 	}
 	begin := time.Now()
@@ -85,20 +89,42 @@ func fill(ctx context.Context, log io.Writer, dir string, command []string, rows
 			return until, fmt.Errorf("make rows: %w", err)
 		}
 	}
-	return time.UnixMicro(first + int64(max(rows, tables[0].have))*step).UTC(), settle(ctx, st)
+	for i := range tables {
+		if err := tables[i].look(ctx, st); err != nil {
+			return until, err
+		}
+		if n := tables[i].rows; n != rows {
+			return until, fmt.Errorf("table %s has %d rows, not %d: they were not made by this bench; use an empty folder", tables[i].table, n, rows)
+		}
+	}
+	return time.UnixMicro(first + int64(rows)*step).UTC(), settle(ctx, st)
 }
 
-// fill makes rows from the first one that is missing on, the first of all at a
-// time and each a step later, both in microseconds.
+// look counts the rows that are there.
+func (t *filled) look(ctx context.Context, st *store.Store) error {
+	list, err := answer(ctx, st, "SELECT partition, toInt64(sum(rows)) FROM system.parts WHERE active AND database = currentDatabase() AND table = '"+t.table+"' GROUP BY partition")
+	t.have, t.rows = map[string]int{}, 0
+	for _, r := range list {
+		n := int(r[1].(int64))
+		t.have[r[0].(string)], t.rows = n, t.rows+n
+	}
+	return err
+}
+
+// fill makes the rows that are missing, the first of all at a time and each a
+// step later, both in microseconds.
 func (t *filled) fill(rows int, first, step int64, execute func(to int, stmt string) error) error {
 	const day = int64(24 * time.Hour / time.Microsecond)
-	for from := t.have; from < rows; {
-		midnight := ((first+int64(from)*step)/day + 1) * day
-		to := min(rows, from+fillMost, int((midnight-first+step-1)/step))
-		values := strings.NewReplacer("{first}", strconv.FormatInt(first, 10), "{step}", strconv.FormatInt(step, 10),
-			"{from}", strconv.Itoa(from), "{rows}", strconv.Itoa(to-from))
-		if err := execute(to, values.Replace(strings.TrimSuffix(strings.TrimSpace(t.statement), ";"))); err != nil {
-			return err
+	for from := 0; from < rows; {
+		at := first + int64(from)*step
+		to := min(rows, int(((at/day+1)*day-first+step-1)/step)) // the first of the next day
+		from += t.have[time.UnixMicro(at).UTC().Format("20060102")]
+		for ; from < to; from = min(to, from+fillMost) {
+			values := strings.NewReplacer("{first}", strconv.FormatInt(first, 10), "{step}", strconv.FormatInt(step, 10),
+				"{from}", strconv.Itoa(from), "{rows}", strconv.Itoa(min(to, from+fillMost)-from))
+			if err := execute(min(to, from+fillMost), values.Replace(strings.TrimSuffix(strings.TrimSpace(t.statement), ";"))); err != nil {
+				return err
+			}
 		}
 		from = to
 	}

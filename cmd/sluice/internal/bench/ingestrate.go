@@ -44,25 +44,46 @@ func ingestRate(ctx context.Context, w io.Writer, eng *benchEngine, n int) (err 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	fmt.Fprintf(w, "\n%d jobs of one attempt each, from the ledger (its claims are read too): rows/s into attempts and jobs together\n", n)
-	var rates, bares []float64
+	fmt.Fprintf(w, "(in brackets: µs of CPU a row, of this process, which is also the NATS server, and of the engine)\n")
+	var rates, bares, work, bareWork []float64
 	for i := range ingestRounds {
-		bare, err := bareRate(ctx, st, n, false)
+		bare, err := bareRate(ctx, st, eng, n, false)
 		if err != nil {
 			return err
 		}
-		like, err := bareRate(ctx, st, n, true)
+		like, err := bareRate(ctx, st, eng, n, true)
 		if err != nil {
 			return err
 		}
-		rate, err := ledgerRate(ctx, st, filepath.Join(dir, fmt.Sprint("nats-", i)), n)
+		rate, err := ledgerRate(ctx, st, eng, filepath.Join(dir, fmt.Sprint("nats-", i)), n)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "round %d  ledger to tables %7.0f   bare insert %7.0f   bare insert into tables with our projections %7.0f\n", i+1, rate, bare, like)
-		rates, bares = append(rates, rate), append(bares, bare)
+		fmt.Fprintf(w, "round %d  ledger to tables %s   bare insert %s   bare insert into tables with our projections %s\n", i+1, rate, bare, like)
+		rates, bares = append(rates, rate.perSecond), append(bares, bare.perSecond)
+		work, bareWork = append(work, rate.own+rate.engine), append(bareWork, bare.own+bare.engine)
 	}
-	fmt.Fprintf(w, "ingest ratio %.2f\n", median(rates)/median(bares))
+	fmt.Fprintf(w, "ingest ratio %.2f, by CPU time %.2f\n", median(rates)/median(bares), median(bareWork)/median(work))
 	return nil
+}
+
+// rowRate is how fast rows came, and what a row took.
+type rowRate struct {
+	perSecond   float64
+	own, engine float64 // µs of CPU a row
+}
+
+// String is the rate and, in brackets, the CPU time.
+func (r rowRate) String() string {
+	return fmt.Sprintf("%7.0f (%.1f + %.1f)", r.perSecond, r.own, r.engine)
+}
+
+// rated measures what brings in rows of both tables.
+func rated(eng *benchEngine, rows int, run func() error) (rowRate, error) {
+	began, own, engine := time.Now(), cpuTime(), eng.cpu()
+	err := run()
+	took, n := time.Since(began), float64(rows)
+	return rowRate{n / took.Seconds(), float64((cpuTime() - own).Microseconds()) / n, float64((eng.cpu() - engine).Microseconds()) / n}, err
 }
 
 // ingestRecord is a terminal record of ordinary size.
@@ -85,40 +106,39 @@ func ingestRecord(i int) *wire.Record {
 }
 
 // ledgerRate ingests n jobs, claim and terminal record each, that lie in a
-// ledger on disk, and returns rows of both tables per second.
-func ledgerRate(ctx context.Context, st *store.Store, dir string, n int) (float64, error) {
+// ledger on disk.
+func ledgerRate(ctx context.Context, st *store.Store, eng *benchEngine, dir string, n int) (rate rowRate, err error) {
 	srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
 	if err != nil {
-		return 0, err
+		return rate, err
 	}
 	defer srv.Stop()
 	js, err := hopConn(srv, "bench")
 	if err != nil {
-		return 0, err
+		return rate, err
 	}
 	defer js.Conn().Close()
 	var subjects wire.Subjects
 	if err := topology.Ensure(ctx, js, topology.Config{Subjects: subjects, Replicas: 1}); err != nil {
-		return 0, err
+		return rate, err
 	}
 	for _, t := range []store.Table{store.Attempts, store.Jobs} { // positions start again with each ledger
 		if err := execute(ctx, st, "TRUNCATE TABLE "+string(t)); err != nil {
-			return 0, err
+			return rate, err
 		}
 	}
 	last, err := writeLedger(ctx, js, subjects, n)
 	if err != nil {
-		return 0, err
+		return rate, err
 	}
 	in, err := ingest.New(ingest.Config{JS: js, Subjects: subjects, Store: st, Instance: "bench", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return 0, err
+		return rate, err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	begin, done := time.Now(), make(chan error, 1)
+	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }() // ends with stop
-	err = in.WaitFor(ctx, last)
-	took := time.Since(begin)
+	rate, err = rated(eng, 2*n, func() error { return in.WaitFor(ctx, last) })
 	stop()
 	if e := <-done; err == nil {
 		err = e
@@ -126,7 +146,7 @@ func ledgerRate(ctx context.Context, st *store.Store, dir string, n int) (float6
 	if got := in.Progress(); err == nil && (got.Attempts != uint64(n) || got.Jobs != uint64(n)) {
 		err = fmt.Errorf("%d attempts and %d jobs were written, not %d", got.Attempts, got.Jobs, n)
 	}
-	return 2 * float64(n) / took.Seconds(), err
+	return rate, err
 }
 
 func writeLedger(ctx context.Context, js jetstream.JetStream, subjects wire.Subjects, n int) (uint64, error) {
@@ -164,12 +184,11 @@ func writeLedger(ctx context.Context, js jetstream.JetStream, subjects wire.Subj
 // bareTables are those of a bare insert, and what they are like.
 var bareTables = map[string]store.Table{"bare_attempts": store.Attempts, "bare_jobs": store.Jobs}
 
-// bareRate inserts the rows of n jobs and nothing else, and returns rows of
-// both tables per second.
-func bareRate(ctx context.Context, st *store.Store, n int, projections bool) (float64, error) {
+// bareRate inserts the rows of n jobs and nothing else.
+func bareRate(ctx context.Context, st *store.Store, eng *benchEngine, n int, projections bool) (rowRate, error) {
 	for name, like := range bareTables {
 		if err := createBare(ctx, st, name, like, projections); err != nil {
-			return 0, err
+			return rowRate{}, err
 		}
 	}
 	const batch = 10_000 // half of ingest.Config.MaxRows, which is for both tables
@@ -180,14 +199,15 @@ func bareRate(ctx context.Context, st *store.Store, n int, projections bool) (fl
 		attempts[i] = store.Attempt{Seq: seq, TS: now, Job: &rec.Entry.Meta, Attempt: rec.Entry.Attempt}
 		jobs[i] = store.Job{Seq: seq, FinishedAt: now, Job: &rec.Entry.Meta, Status: rec.Status, Attempts: 1, Cost: rec.Entry.Attempt.Cost}
 	}
-	begin := time.Now()
-	for from := 0; from < n; from += batch {
-		to := min(from+batch, n)
-		if err := st.InsertBare(ctx, "bare_attempts", "bare_jobs", attempts[from:to], jobs[from:to]); err != nil {
-			return 0, err
+	return rated(eng, 2*n, func() error {
+		for from := 0; from < n; from += batch {
+			to := min(from+batch, n)
+			if err := st.InsertBare(ctx, "bare_attempts", "bare_jobs", attempts[from:to], jobs[from:to]); err != nil {
+				return err
+			}
 		}
-	}
-	return 2 * float64(n) / time.Since(begin).Seconds(), nil
+		return nil
+	})
 }
 
 // createBare makes a table like one of ours, anew.
