@@ -25,7 +25,7 @@ func secrets(text string) (out [][2]int) {
 		hits(text, f.prefix, func(at int) (next int) {
 			to := spanOf(text, f.set, at+len(f.prefix), len(text))
 			word := strings.TrimRight(text[at:to], ".-")
-			if (at == 0 || !wordByte(text[at-1])) && len(word) >= len(f.prefix)+f.least && strings.ContainsAny(word, digits) {
+			if (at == 0 || !wordByte(text[at-1])) && len(word) >= len(f.prefix)+f.least && strings.ContainsAny(word[len(f.prefix):], digits+"ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 				out = append(out, [2]int{at, at + len(word)})
 			}
 			return to
