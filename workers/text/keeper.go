@@ -62,7 +62,10 @@ type Counts struct {
 
 // NewKeeper makes a keeper that keeps nothing yet; it does no I/O.
 func NewKeeper(js jetstream.JetStream, subjects wire.Subjects, log *slog.Logger) *Keeper {
-	k := &Keeper{js: js, subjects: subjects, log: log, counts: Counts{Dropped: map[string]uint64{}, Redacted: map[string]uint64{}}}
+	k := &Keeper{js: js, subjects: subjects, log: log, counts: Counts{Dropped: map[string]uint64{"full": 0, "unavailable": 0}, Redacted: map[string]uint64{}}}
+	for _, kind := range Kinds() {
+		k.counts.Redacted[kind] = 0
+	}
 	k.Set(nil)
 	return k
 }

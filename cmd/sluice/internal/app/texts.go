@@ -87,9 +87,11 @@ func (m *textMetrics) Collect(ch chan<- prometheus.Metric) {
 			say(m.redactions, n, kind)
 		}
 	}
+	rows := uint64(0)
 	if in := m.app.ingester; in != nil {
-		say(m.rows, in.Progress().Texts)
+		rows = in.Progress().Texts
 	}
+	say(m.rows, rows)
 }
 
 // texts answers a question for texts.
