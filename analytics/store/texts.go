@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -50,40 +51,77 @@ type textKey struct {
 
 func (r *Text) key() textKey { return textKey{r.Tenant, r.Job, r.Attempt} }
 
+// textBlock is how many places of the stream of texts make a block: rows of one
+// block and one day are inserted by one writer at a time.
+const textBlock = 1024
+
 // InsertTexts adds rows, in the order of their seq, and leaves out those of
-// attempts that the table has: so it may be called again with the same rows. It
-// returns how many it has added. Rows of one day go in as a whole or not at all.
+// attempts that the table has: so it may be called again with the same rows, and
+// by several writers at once, with any part of them. It returns how many it has
+// added. Rows of one block go in as a whole or not at all. Those whose time is up
+// are left out too: ClickHouse may drop them before they can be seen.
 //
-// A block has its first row as its deduplication token. So if another writer
-// has begun to insert the same rows, and they come later, they are dropped.
+// An insert is a compare-and-set: its deduplication token is how many rows of
+// the block the writer has found. Of two that have found as many ClickHouse
+// takes the first, and the other looks again.
 func (s *Store) InsertTexts(ctx context.Context, rows []Text) (added int, err error) {
+	now := time.Now().Unix()
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r Text) bool { return r.Expires <= now })
 	for len(rows) > 0 {
-		n, partition := 1, PartitionOf(rows[0].TS)
-		for n < len(rows) && PartitionOf(rows[n].TS) == partition {
+		n, partition, block := 1, PartitionOf(rows[0].TS), rows[0].Seq/textBlock
+		for n < len(rows) && PartitionOf(rows[n].TS) == partition && rows[n].Seq/textBlock == block {
 			n++
 		}
-		missing, err := s.missingTexts(ctx, rows[:n])
-		for try := 0; err == nil && len(missing) > 0; try++ {
-			if try == tokens {
-				return added, fmt.Errorf("insert into texts at seq %d: ClickHouse took the rows %d times and does not show them", rows[0].Seq, tokens)
-			}
-			token := fmt.Sprintf("%d/%d/%d", missing[0].Seq, missing[0].TS.UnixNano(), try)
-			if err = send(ctx, s, Texts, textColumns, missing, token); err != nil {
-				err = s.wrap("insert into texts", withoutText(err))
-				break
-			}
-			var still []Text
-			if still, err = s.missingTexts(ctx, missing); err == nil {
-				added += len(missing) - len(still)
-				missing = still
-			}
-		}
-		if err != nil {
+		k, err := s.insertBlock(ctx, rows[:n], block)
+		if added += k; err != nil {
 			return added, err
 		}
 		rows = rows[n:]
 	}
 	return added, nil
+}
+
+// insertBlock adds rows of one block and day.
+func (s *Store) insertBlock(ctx context.Context, rows []Text, block uint64) (added int, err error) {
+	missing, burnt := rows, 0
+	for last := int64(-1); ; {
+		have, err := s.countTexts(ctx, rows[0].TS, block)
+		if err != nil {
+			return added, err
+		}
+		still, err := s.missingTexts(ctx, missing)
+		if err != nil {
+			return added, err
+		}
+		if last >= 0 {
+			added += len(missing) - len(still)
+		}
+		if missing = still; len(missing) == 0 {
+			return added, nil
+		}
+		if burnt++; have != last { // the first time, or after others
+			burnt = 0
+		}
+		if burnt == tokens {
+			return added, fmt.Errorf("insert into texts at seq %d: ClickHouse took the rows %d times and does not show them", rows[0].Seq, tokens)
+		}
+		token := fmt.Sprintf("%s/%d/%d/%d", rows[0].TS.UTC().Format(time.DateOnly), block, have, burnt)
+		if err := send(ctx, s, Texts, textColumns, missing, token); err != nil {
+			return added, s.wrap("insert into texts", withoutText(err))
+		}
+		last = have
+	}
+}
+
+// countTexts is how many rows the table has of a block, on the day of ts.
+func (s *Store) countTexts(ctx context.Context, ts time.Time, block uint64) (n int64, err error) {
+	day := ts.UTC().Truncate(24 * time.Hour)
+	err = s.conn.QueryRow(ctx, fmt.Sprintf("SELECT toInt64(count()) FROM texts WHERE ts >= %s AND ts < %s AND seq >= %d AND seq < %d",
+		moment(day), moment(day.Add(24*time.Hour)), block*textBlock, (block+1)*textBlock)).Scan(&n)
+	if err != nil {
+		return 0, s.wrap("look for texts", err)
+	}
+	return n, nil
 }
 
 var exceptionCode = regexp.MustCompile(`\bcode: [0-9]+`)

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS texts
     answer_bytes UInt32 COMMENT 'before it was redacted and cut',
     redactions   Map(LowCardinality(String), UInt32) COMMENT 'what was left out, by kind',
 
+    INDEX places seq TYPE minmax GRANULARITY 1,
     INDEX prompt_words lowerUTF8(prompt) TYPE tokenbf_v1(65536, 4, 0) GRANULARITY 1,
     INDEX answer_words lowerUTF8(answer) TYPE tokenbf_v1(65536, 4, 0) GRANULARITY 1
 )
