@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
@@ -97,15 +98,33 @@ func (s *Store) Cost(ctx context.Context, q CostQuery) ([]CostRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	type pair struct {
+		keys []string
+		a, b Quantiles
+	}
+	var list []pair
+	var failed error
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	if quantiles != nil { // on another core
+		wg.Go(func() {
+			failed = s.addTimes(ctx, quantiles, func(keys []string, a, b Quantiles) { list = append(list, pair{keys, a, b}) })
+		})
+	}
 	rows, err := s.costRows(ctx, sum, q.fromRows())
-	if err != nil || quantiles == nil || len(rows) == 0 {
+	if err != nil || len(rows) == 0 {
+		cancel()
+	}
+	if wg.Wait(); err != nil || len(rows) == 0 {
 		return rows, err
 	}
-	return rows, s.addTimes(ctx, quantiles, func(keys []string, a, b Quantiles) {
-		if i := slices.IndexFunc(rows, func(r CostRow) bool { return slices.Equal(r.Keys, keys) }); i >= 0 {
-			rows[i].Latency, rows[i].TTFT = a, b
+	for _, p := range list {
+		if i := slices.IndexFunc(rows, func(r CostRow) bool { return slices.Equal(r.Keys, p.keys) }); i >= 0 {
+			rows[i].Latency, rows[i].TTFT = p.a, p.b
 		}
-	})
+	}
+	return rows, failed
 }
 
 // fromRows reports whether only rows have what is asked for.

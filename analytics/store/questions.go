@@ -103,7 +103,12 @@ type Saving struct {
 // Savings compares what cached tokens cost with what they would have cost
 // uncached, at the prices that price gives now for a pool's upstream model.
 func (s *Store) Savings(ctx context.Context, since, until time.Time, price func(pool, model string) *wire.Price) ([]Saving, error) {
-	rows, err := s.Cost(ctx, CostQuery{By: []string{"pool", "model"}, Since: since, Until: until})
+	q := CostQuery{By: []string{"pool", "model"}, Since: since, Until: until}
+	sum, _, err := q.plan() // without the times
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.costRows(ctx, sum, false)
 	if err != nil {
 		return nil, err
 	}
