@@ -18,6 +18,7 @@ func (f *front) begin(body string) string {
 	if err := json.Unmarshal([]byte(r.body), &o); err != nil || r.status != http.StatusOK || o.ID == "" {
 		f.b.t.Fatalf("%d %s, %v", r.status, r.body, err)
 	}
+	eventually(f.b.t, "the broker of the test has read the job", func() bool { _, known := f.b.job(o.ID); return known })
 	return o.ID
 }
 
