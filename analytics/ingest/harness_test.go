@@ -225,22 +225,9 @@ func (f *fakeStore) ShortenTexts(_ context.Context, tenant string, keep time.Dur
 func (f *fakeStore) say(ctx context.Context, apply func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.down {
-		return errDown
-	}
-	f.said++
-	what := none
-	if f.fault != nil {
-		what = f.fault(f.said, store.Texts)
-	}
-	switch what {
-	case refused:
-		return errDown
-	case hangs:
-		f.mu.Unlock()
-		<-ctx.Done()
-		f.mu.Lock()
-		return ctx.Err()
+	what, err := f.meet(ctx, &f.said, store.Texts)
+	if err != nil {
+		return err
 	}
 	apply()
 	if what == ambiguous {
@@ -249,25 +236,33 @@ func (f *fakeStore) say(ctx context.Context, apply func()) error {
 	return nil
 }
 
-func (f *fakeStore) insert(ctx context.Context, t store.Table, first, last uint64, apply func()) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls++
+// meet counts a call, and has it meet what is planned for it. The lock is held.
+func (f *fakeStore) meet(ctx context.Context, calls *int, t store.Table) (what fault, err error) {
+	*calls++
 	if f.down {
-		return errDown
+		return none, errDown
 	}
-	what := none
 	if f.fault != nil {
-		what = f.fault(f.calls, t)
+		what = f.fault(*calls, t)
 	}
 	switch what {
 	case refused:
-		return errDown
+		return what, errDown
 	case hangs:
 		f.mu.Unlock()
 		<-ctx.Done()
 		f.mu.Lock()
-		return ctx.Err()
+		return what, ctx.Err()
+	}
+	return what, nil
+}
+
+func (f *fakeStore) insert(ctx context.Context, t store.Table, first, last uint64, apply func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	what, err := f.meet(ctx, &f.calls, t)
+	if err != nil {
+		return err
 	}
 	if at := f.maxSeq(t); at >= first {
 		f.clashes++

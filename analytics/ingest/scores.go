@@ -20,18 +20,24 @@ const scoresMost = 1000
 // or held ends. Its position is the table's, as with the ledger; a report that
 // comes twice, after a crash, changes nothing.
 func (in *Ingester) scores(ctx, held context.Context) {
+	in.carry(ctx, held, "reported quality is not written yet, and tried again", in.follow)
+}
+
+// carry runs session again and again, until ctx or held ends; it resets the
+// pause between two once it gets on.
+func (in *Ingester) carry(ctx, held context.Context, waits string, session func(ctx, held context.Context, retry *backoff) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(held, cancel)()
 	retry := backoff{max: in.cfg.RetryMax}
 	for ctx.Err() == nil {
-		err := in.follow(ctx, held, &retry)
+		err := session(ctx, held, &retry)
 		if ctx.Err() != nil {
 			return
 		}
 		if now := time.Now(); retry.next == retry.max && now.Sub(retry.reported) >= remindInterval {
 			retry.reported = now
-			in.log.Warn("reported quality is not written yet, and tried again", "error", err)
+			in.log.Warn(waits, "error", err)
 		}
 		retry.pause(ctx)
 	}

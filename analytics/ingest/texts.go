@@ -30,22 +30,10 @@ const shortenInterval = time.Hour
 // makes rows come again, which the table has and the store leaves out. An order
 // to forget stands in the stream among them, so it is for what came before it.
 func (in *Ingester) texts(ctx, held context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(held, cancel)()
-	retry := backoff{max: in.cfg.RetryMax}
-	for ctx.Err() == nil {
-		s := &textSession{in: in, retry: &retry}
-		err := s.run(ctx, held)
-		if ctx.Err() != nil {
-			return
-		}
-		if now := time.Now(); retry.next == retry.max && now.Sub(retry.reported) >= remindInterval {
-			retry.reported = now
-			in.log.Warn("texts are not written yet, and tried again", "error", err)
-		}
-		retry.pause(ctx)
-	}
+	in.carry(ctx, held, "texts are not written yet, and tried again", func(ctx, held context.Context, retry *backoff) error {
+		s := &textSession{in: in, retry: retry}
+		return s.run(ctx, held)
+	})
 }
 
 // textSession reads the stream from its first message to a failure or the end.

@@ -89,26 +89,27 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// Two writers that insert the same rows in blocks of different sizes make each
-// row once.
-func TestTextsOfTwoWriters(t *testing.T) {
+// Writers that insert overlapping parts of the same rows at once make each row
+// once.
+func TestTextsOfManyWriters(t *testing.T) {
 	s := storetest.Open(t)
-	rows := fakeTexts("acme", 1, 60)
-	var all sync.WaitGroup
-	for w := range 3 {
-		all.Go(func() {
-			for from := 0; from < len(rows); {
-				n := min(20-w*5, len(rows)-from)
-				if _, err := s.InsertTexts(t.Context(), rows[from:from+n]); err != nil {
-					t.Error(err)
+	const rounds, each = 8, 30
+	for round := range uint64(rounds) {
+		rows := fakeTexts("acme", 1+round*each, each)
+		var all sync.WaitGroup
+		for w := range 3 {
+			all.Go(func() { // each begins elsewhere, so that none has the others' first row
+				for _, part := range [][]store.Text{rows[w*5 : 20+w*5], rows} {
+					if _, err := s.InsertTexts(t.Context(), part); err != nil {
+						t.Error(err)
+					}
 				}
-				from += n
-			}
-		})
+			})
+		}
+		all.Wait()
 	}
-	all.Wait()
-	if n := query(t, s, "SELECT uniqExact(job_id) FROM texts")[0][0].(uint64); n != 60 || textCount(t, s) != 60 {
-		t.Errorf("%d texts of 60, in %d rows", n, textCount(t, s))
+	if n := query(t, s, "SELECT uniqExact(job_id) FROM texts")[0][0].(uint64); n != rounds*each || textCount(t, s) != rounds*each {
+		t.Errorf("%d texts of %d, in %d rows", n, rounds*each, textCount(t, s))
 	}
 }
 

@@ -48,13 +48,22 @@ func must(t *testing.T, err error) {
 
 const ackWait = 30 * time.Second
 
+// queue makes a pool's queue.
+func queue(ctx context.Context, t *testing.T, js jetstream.JetStream) (jetstream.Stream, jetstream.Consumer) {
+	t.Helper()
+	stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
+	must(t, err)
+	c, err := stream.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(subjects, "a", 64, ackWait))
+	must(t, err)
+	return stream, c
+}
+
 // TestForgottenMessageIsDeliveredAgain has the server forget a message, by a
 // reset to the sequence behind it.
 func TestForgottenMessageIsDeliveredAgain(t *testing.T) {
 	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
 		stream := subjects.Stream(wire.StreamWork)
-		c, err := js.CreateOrUpdateConsumer(ctx, stream, ledger.WorkConsumerConfig(subjects, "a", 4, ackWait))
-		must(t, err)
+		_, c := queue(ctx, t, js)
 		ack, err := js.Publish(ctx, subjects.Work("a"), []byte("forgotten"))
 		must(t, err)
 		_, err = js.ResetConsumerToSequence(ctx, stream, c.CachedInfo().Name, ack.Sequence+1)
@@ -84,11 +93,8 @@ func TestForgottenMessageIsDeliveredAgain(t *testing.T) {
 // look for two ack waits is delivered again.
 func TestForgottenForAMoment(t *testing.T) {
 	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
-		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
-		must(t, err)
-		c, err := stream.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(subjects, "a", 4, ackWait))
-		must(t, err)
-		_, err = js.Publish(ctx, subjects.Work("a"), nil)
+		stream, c := queue(ctx, t, js)
+		_, err := js.Publish(ctx, subjects.Work("a"), nil)
 		must(t, err)
 		m, err := c.Next()
 		must(t, err)
@@ -122,10 +128,7 @@ func TestForgottenForAMoment(t *testing.T) {
 // TestBusyQueueIsLeftAlone measures while jobs come and go.
 func TestBusyQueueIsLeftAlone(t *testing.T) {
 	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
-		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
-		must(t, err)
-		c, err := stream.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(subjects, "a", 64, ackWait))
-		must(t, err)
+		stream, c := queue(ctx, t, js)
 		var last uint64
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
