@@ -66,7 +66,7 @@ func streams(c Config) []jetstream.StreamConfig {
 			SubjectTransform: &jetstream.SubjectTransformConfig{Source: s.Ledger("*", "*"), Destination: s.Records("$1", "$2")},
 			RePublish:        &jetstream.RePublish{Source: s.Records("*", "*"), Destination: s.Records("$1", "$2")}},
 		{Name: s.Stream(wire.StreamChunks), Subjects: []string{s.Chunks("*", "*")}, AllowDirect: true,
-			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates, PersistMode: lazily(c)},
+			MaxAge: age, MaxBytes: chunks, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamHolds), Subjects: []string{s.Holds(), s.HoldsState()}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamDead), Subjects: []string{s.Dead("*", "*")}, AllowDirect: true,
 			MaxAge: 30 * 24 * time.Hour, MaxMsgsPerSubject: 1, Duplicates: duplicates},
@@ -78,16 +78,6 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
-}
-
-// lazily has the server write what comes within a few milliseconds at once,
-// rather than each message before it is acknowledged. Only for what may be lost
-// when the server is killed. Replicas write so by themselves, behind their log.
-func lazily(c Config) jetstream.PersistModeType {
-	if c.Replicas > 1 {
-		return jetstream.DefaultPersistMode
-	}
-	return jetstream.AsyncPersistMode
 }
 
 func captures(c Config) time.Duration { return cmp.Or(c.CapturesAge, 24*time.Hour) }
@@ -157,18 +147,6 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 // another process gets no answer.
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	s, err := js.Stream(ctx, want.Name)
-	if err == nil {
-		info := s.CachedInfo()
-		switch mode := info.Config.PersistMode; {
-		case mode == want.PersistMode:
-		case info.State.Msgs == 0, want.Replicas > 1: // a lazy one cannot be replicated, and what it holds may be lost
-			if err = js.DeleteStream(ctx, want.Name); err == nil {
-				err = jetstream.ErrStreamNotFound
-			}
-		default:
-			want.PersistMode = mode // that it was made with, which cannot be changed
-		}
-	}
 	switch {
 	case err == nil && equal(s.CachedInfo().Config, want):
 		return nil

@@ -52,58 +52,6 @@ func TestEnsureTwiceChangesNothing(t *testing.T) {
 	})
 }
 
-// Chunks are written lazily on one server. A stream that holds some keeps the
-// mode that it was made with; an empty one is made anew.
-func TestChunksArePersistedLazily(t *testing.T) {
-	name := wire.Subjects{}.Stream(wire.StreamChunks)
-	for _, tc := range []struct {
-		old  jetstream.PersistModeType
-		held bool
-		want jetstream.PersistModeType
-	}{
-		{jetstream.DefaultPersistMode, false, jetstream.AsyncPersistMode},
-		{jetstream.DefaultPersistMode, true, jetstream.DefaultPersistMode},
-		{jetstream.AsyncPersistMode, true, jetstream.AsyncPersistMode},
-	} {
-		js := natstest.JetStream(t, t.TempDir())
-		sc := streams(Config{})[4]
-		sc.MaxAge, sc.PersistMode, sc.Storage = 7*time.Minute, tc.old, jetstream.FileStorage
-		if _, err := js.CreateStream(t.Context(), sc); err != nil || sc.Name != name {
-			t.Fatalf("stream %s: %v", sc.Name, err)
-		}
-		held := uint64(0)
-		if tc.held {
-			held = 1
-			if _, err := js.Publish(t.Context(), wire.Subjects{}.Chunks("acme", "j1"), nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for range 2 {
-			if err := Ensure(t.Context(), js, Config{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i := s.CachedInfo(); i.Config.PersistMode != tc.want || i.State.Msgs != held || i.Config.MaxAge != time.Hour {
-			t.Errorf("a stream in mode %s with %d messages became one in mode %s with %d, for %s",
-				tc.old, held, i.Config.PersistMode, i.State.Msgs, i.Config.MaxAge)
-		}
-	}
-	for _, sc := range streams(Config{Replicas: 3}) {
-		if sc.PersistMode != jetstream.DefaultPersistMode {
-			t.Errorf("the replicated stream %s has mode %s, which servers refuse", sc.Name, sc.PersistMode)
-		}
-	}
-	for _, sc := range streams(Config{}) {
-		if lazy := sc.PersistMode == jetstream.AsyncPersistMode; lazy != (sc.Name == name) {
-			t.Errorf("stream %s has mode %s", sc.Name, sc.PersistMode)
-		}
-	}
-}
-
 // A cluster without a leader is asked again; a configuration that is refused
 // is not.
 func TestPersist(t *testing.T) {

@@ -3,8 +3,6 @@ package path
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -175,61 +172,6 @@ func TestCutBurst(t *testing.T) {
 		if len(stored) != 4+5 || !strings.Contains(stored[2].data, "three") || !strings.Contains(stored[3].data, "stream_truncated") {
 			t.Errorf("chunks %+v", stored)
 		}
-	})
-}
-
-// TestKilledServerLosesItsLastChunks: chunks are written a moment after they are
-// read, so a kill of the server takes some along. The attempt is cut all the
-// same: it ends behind what is stored, costs what that says, and a reader who has
-// seen more goes on with the next attempt and mixes nothing.
-func TestKilledServerLosesItsLastChunks(t *testing.T) {
-	copied := t.TempDir()
-	bubble(t, func(t *testing.T, dir string) {
-		s := setup{dir: dir, pools: []pool{{name: "a", provider: always(reply{events: words("one ", "two ", "three "), every: time.Second})}}}
-		r := start(t, s)
-		seen := 0
-		if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(*nats.Msg) { seen++ }); err != nil {
-			t.Fatal(err)
-		}
-		id := r.publish(chat, wire.HeaderStream, "true")
-		time.Sleep(2*time.Second + 500*time.Microsecond)
-		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
-		if seen != 2 {
-			t.Fatalf("%d chunks were seen before the kill, want 2", seen)
-		}
-		r.stop()
-
-		s.dir, s.pools = copied, []pool{{name: "a", provider: always(reply{events: words("uno ", "dos"), every: time.Second})}}
-		r = start(t, s)
-		c, err := sdk.Dial(t.Context(), "", sdk.WithConn(r.nc), sdk.WithTenant("acme"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		var read []string
-		for chunk, err := range c.Attach(id).ChunksFrom(t.Context(), 1, 2) { // behind what is stored
-			if err != nil {
-				t.Fatal(err)
-			}
-			read = append(read, fmt.Sprintf("%d.%d", chunk.Attempt, chunk.Index))
-		}
-		if want := "2.0 2.1 2.2 2.3 2.4"; strings.Join(read, " ") != want {
-			t.Errorf("the reader got %s, want %s", read, want)
-		}
-		stored := r.chunks(id)
-		checkChunks(t, stored, 2)
-		if len(stored) != 2+5 || !stored[1].end || !strings.Contains(stored[1].data, "interrupted") {
-			t.Errorf("chunks %+v", stored)
-		}
-		if got := r.steps(id); got != "running waiting/retry(interrupted) running succeeded" {
-			t.Errorf("steps %s", got)
-		}
-		if cut := r.history(id)[1].Entry.Attempt; cut.Status != wire.Interrupted || cut.Usage.Output != 1 || cut.Source != wire.UsageEstimated {
-			t.Errorf("the cut attempt %+v", cut)
-		}
-		r.empty()
 	})
 }
 
