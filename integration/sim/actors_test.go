@@ -60,6 +60,11 @@ func (w *world) route(t *task) {
 	}
 	finish := func() { ack(&w.jobs, t.m); t.step = nil }
 	t.step = func() { publish(); t.step = finish }
+	if w.choose(24) == 0 { // its deadline has passed
+		rec := wire.Record{Status: wire.Expired, Entry: wire.Entry{Meta: t.m.meta, Progress: t.m.prog}}
+		t.step = func() { w.settle(t, rec, t.m.prog.Expect, 5, func() { t.step = finish }) }
+		return
+	}
 	if w.g.moveEarly {
 		t.step = func() { ack(&w.jobs, t.m); t.step = func() { publish(); t.step = nil } }
 	}
@@ -241,12 +246,12 @@ func (w *world) requeue(t *task, e wire.Entry, expect uint64) {
 // cancelJob is package control's: a queued or waiting job ends at once, a
 // running one is asked to.
 func (w *world) cancelJob(t *task) {
-	last := w.standing(t.m.meta.ID)
+	last, ended := w.standing(t.m.meta.ID), func() { t.step = nil }
 	switch {
 	case last == nil:
-		w.settle(t, wire.Record{Status: wire.Cancelled, Entry: wire.Entry{Meta: t.m.meta}}, 0, 5)
+		w.settle(t, wire.Record{Status: wire.Cancelled, Entry: wire.Entry{Meta: t.m.meta}}, 0, 5, ended)
 	case last.Status == wire.Waiting:
-		w.settle(t, wire.Record{Status: wire.Cancelled, Entry: wire.Entry{Meta: last.Entry.Meta, Progress: last.Entry.Progress}}, last.Seq, 5)
+		w.settle(t, wire.Record{Status: wire.Cancelled, Entry: wire.Entry{Meta: last.Entry.Meta, Progress: last.Entry.Progress}}, last.Seq, 5, ended)
 	case last.Status == wire.Running && last.Reason == "":
 		rec := last.Record
 		rec.Reason = wire.ReasonCancel
@@ -256,19 +261,24 @@ func (w *world) cancelJob(t *task) {
 	}
 }
 
-// settle is Ledger.Settle.
-func (w *world) settle(t *task, rec wire.Record, expect uint64, tries int) {
+// settle is Ledger.Settle; then follows if it worked or nothing is left to do.
+func (w *world) settle(t *task, rec wire.Record, expect uint64, tries int, then func()) {
 	if tries == 0 {
-		t.step = nil
+		w.later(t)
 		return
 	}
 	w.write(t, rec, expect, false, func(_ uint64, conflict bool, last *ledger.Stored) {
-		t.step = nil
 		if !conflict {
+			then()
 			return
 		}
-		if r := ledger.Judge(last, &rec.Entry.Meta, 0, 0); r.Verdict == ledger.Claim {
-			t.step = func() { w.settle(t, rec, r.Expect, tries-1) }
+		switch r := ledger.Judge(last, &rec.Entry.Meta, 0, 0); {
+		case r.Verdict == ledger.Clash:
+			w.later(t) // the worker's part: see refuse
+		case r.Verdict == ledger.Claim && (w.g.forgetful || ledger.CatchUp(&rec, last)):
+			t.step = func() { w.settle(t, rec, r.Expect, tries-1, then) }
+		default:
+			then()
 		}
 	})
 }

@@ -11,9 +11,10 @@ type life struct {
 	status wire.Status
 	n      int // of the last claim
 	ended  int // of the last attempt that ended
+	spent  wire.NanoUSD
 }
 
-// check looks for a violation of I1 to I4.
+// check looks for a violation of I1 to I5.
 func (w *world) check() error {
 	lives := map[string]*life{}
 	claims := 0
@@ -63,6 +64,14 @@ func (l *life) take(id string, rec *wire.Record) error {
 		return fmt.Errorf("I2: %s of %s while attempt %d runs", rec.Status, id, l.n)
 	}
 	l.status = rec.Status
+	if p := &rec.Entry.Progress; rec.Status != wire.Running {
+		if rec.EndsAttempt() && at.Cost != nil {
+			l.spent += *at.Cost
+		}
+		if p.Attempts != l.ended || p.Spent != l.spent {
+			return fmt.Errorf("I5: %s of %s tells of %d attempts for %d, ended are %d for %d", rec.Status, id, p.Attempts, p.Spent, l.ended, l.spent)
+		}
+	}
 	return nil
 }
 
@@ -87,19 +96,19 @@ func (w *world) checkRows() error {
 	return nil
 }
 
-// checkEnd looks for a violation of I5 and I6.
+// checkEnd looks for a violation of I6 and I7.
 func (w *world) checkEnd() error {
 	if !w.quiet() {
-		return fmt.Errorf("I5: no rest: %d in the queues of jobs, %d of work, %d rows", len(w.jobs), len(w.work), len(w.rows))
+		return fmt.Errorf("I6: no rest: %d in the queues of jobs, %d of work, %d rows", len(w.jobs), len(w.work), len(w.rows))
 	}
 	for id, seqs := range w.accepted {
 		if s := w.standing(id); s == nil || !s.Status.Terminal() {
-			return fmt.Errorf("I5: %s has no end", id)
+			return fmt.Errorf("I6: %s has no end", id)
 		}
 		for _, seq := range seqs {
 			own, auto := w.standing(id).Entry.Meta.Seq, w.standing(wire.AutoID(seq))
 			if id == "clash" && own != seq && (auto == nil || auto.Status != wire.Failed) {
-				return fmt.Errorf("I5: submission %d of %s is neither that job nor refused", seq, id)
+				return fmt.Errorf("I6: submission %d of %s is neither that job nor refused", seq, id)
 			}
 		}
 	}
@@ -117,17 +126,17 @@ func (w *world) checkBooks() error {
 		r, ok := rows[c.attempt]
 		switch {
 		case called[c.attempt]:
-			return fmt.Errorf("I6: attempt %d of %s was called twice", c.n, c.job)
+			return fmt.Errorf("I7: attempt %d of %s was called twice", c.n, c.job)
 		case !ok:
-			return fmt.Errorf("I6: the call of attempt %d of %s is no row", c.n, c.job)
+			return fmt.Errorf("I7: the call of attempt %d of %s is no row", c.n, c.job)
 		case !r.cut && (!c.done || r.cost != c.cost):
-			return fmt.Errorf("I6: attempt %d of %s: row %d, books %d (ended: %v)", c.n, c.job, r.cost, c.cost, c.done)
+			return fmt.Errorf("I7: attempt %d of %s: row %d, books %d (ended: %v)", c.n, c.job, r.cost, c.cost, c.done)
 		}
 		called[c.attempt] = true
 	}
 	for a, r := range rows {
 		if !r.cut && !called[a] {
-			return fmt.Errorf("I6: attempt %d of %s has a row with a cost and was never called", a.n, a.job)
+			return fmt.Errorf("I7: attempt %d of %s has a row with a cost and was never called", a.n, a.job)
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@
 //	            └────── requeue ───────────┼─▶ LEDGER ─▶ ingester ─▶ rows
 //	                              cancel ──┘
 //
-// What a refused write means is decided by the real table, [ledger.Judge]; the
+// What a refused write means is decided by the real table, [ledger.Judge] and [ledger.CatchUp]; the
 // rest is the order of steps that workers/run, broker/dispatch, broker/control
 // and analytics/ingest follow, without what is not protocol: sizes, prices,
 // strategies. Thousands of seeds run in a minute, so orders are met here that
@@ -23,12 +23,14 @@
 //	    at most once.
 //	I3  A provider is called only under a claim, and once for each.
 //	I4  The rows are those of a prefix of the ledger, each once, in order.
+//	I5  A record that no attempt runs under tells of the attempts so far, and
+//	    what they cost.
 //
 // And when the faults stop and everything has come to rest:
 //
-//	I5  Every submission that was acknowledged has its terminal record, no
+//	I6  Every submission that was acknowledged has its terminal record, no
 //	    queue holds anything, and every ended attempt is a row.
-//	I6  What the rows say was paid is what the provider's books say, but for
+//	I7  What the rows say was paid is what the provider's books say, but for
 //	    attempts that are marked as interrupted.
 //
 // Each guard that this rests on can be taken away, and then some seed fails.

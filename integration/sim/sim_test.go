@@ -120,6 +120,7 @@ func TestGuards(t *testing.T) {
 		"again":       {notAgain: true},
 		"insert":      {insertBlind: true},
 		"position":    {skipAhead: true},
+		"old copy":    {forgetful: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed < 3000; seed++ {

@@ -18,6 +18,7 @@ type guards struct {
 	notAgain    bool // a wait whose requeue was lost is not queued again
 	insertBlind bool // an insert does not expect the table's position
 	skipAhead   bool // the position moves before the insert
+	forgetful   bool // an old copy of a job ends it with what it knows
 }
 
 // message is one in a queue.

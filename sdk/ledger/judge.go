@@ -72,7 +72,7 @@ const settleTries = 5
 // or makes it wait). It returns the record's sequence, or 0 if there was
 // nothing left to do because the job is finished or carried on by another
 // message. A submission whose ID belongs to another job gets a failed record
-// under its own automatic ID.
+// under its own automatic ID. rec may be changed: see [CatchUp].
 func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (uint64, error) {
 	m := &rec.Entry.Meta
 	for range settleTries {
@@ -83,7 +83,9 @@ func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (u
 		}
 		switch r := Judge(c.Last, m, 0, 0); r.Verdict {
 		case Claim:
-			expect = r.Expect
+			if expect = r.Expect; !CatchUp(rec, c.Last) {
+				return 0, nil
+			}
 		case Clash:
 			return 0, l.Refuse(ctx, m)
 		default:
@@ -91,6 +93,18 @@ func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (u
 		}
 	}
 	return 0, fmt.Errorf("ledger: job %s keeps changing", m.ID)
+}
+
+// CatchUp has a record that was made from an old copy of a job take over what
+// the standing record (nil: none) knows of attempts that have ended since. It
+// reports false if there is nothing to write then: the job waits already, with
+// what it has been through, and another message brings it back.
+func CatchUp(rec *wire.Record, standing *Stored) bool {
+	if standing == nil || standing.Entry.Progress.Attempts <= rec.Entry.Progress.Attempts {
+		return true
+	}
+	rec.Entry.Progress = standing.Entry.Progress
+	return rec.Status != wire.Waiting
 }
 
 // Refuse writes the failed record of a submission whose ID belongs to another

@@ -189,6 +189,32 @@ func TestSettle(t *testing.T) {
 	})
 }
 
+// TestSettleOldCopy: what ends a job from a copy that does not know of its
+// attempts does not forget them (chaos, seed 609), and what would delay it does
+// nothing, because the newer copy does that.
+func TestSettleOldCopy(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		been := wire.Progress{Attempts: 2, Spent: 21830, Tried: []string{"flaky"}}
+		at := w.append(record(wire.Waiting, func(r *wire.Record) { r.Entry.Progress = been }), 0)
+		if seq, err := w.Settle(t.Context(), record(wire.Waiting), 0); err != nil || seq != 0 {
+			t.Errorf("delayed by an old copy: %d, %v, want nothing to do", seq, err)
+		}
+		again := been
+		again.Told = 5
+		at2, err := w.Settle(t.Context(), record(wire.Waiting, func(r *wire.Record) { r.Entry.Progress = again }), 0)
+		if err != nil || at2 != at+1 {
+			t.Errorf("delayed by a copy that knows: %d, %v", at2, err)
+		}
+		if seq, err := w.Settle(t.Context(), record(wire.Expired), 0); err != nil || seq != at2+1 {
+			t.Errorf("ended by an old copy: %d, %v", seq, err)
+		}
+		last, err := w.Last(t.Context(), "acme", "x")
+		if err != nil || last.Status != wire.Expired || last.Entry.Progress.Attempts != 2 || last.Entry.Progress.Spent != 21830 {
+			t.Errorf("the record that ends it: %+v, %v", last, err)
+		}
+	})
+}
+
 // TestRequeue: at once, or at the exact time, once.
 func TestRequeue(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
