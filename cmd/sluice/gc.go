@@ -15,8 +15,9 @@ const (
 
 	// heapSoft is what the runtime holds the process to. Most of what a
 	// broker's heap holds under load are caches of the file store and pools of
-	// their buffers, which go with a collection or two.
-	heapSoft = 512 << 20
+	// their buffers, which go with a collection or two. At full load 512 MiB
+	// cost an eighth more CPU per job, and 1 GiB saved nothing more.
+	heapSoft = 768 << 20
 	// heapTight is how much that a collection leaves is too much for that.
 	heapTight = heapSoft / 8 * 7
 )

@@ -35,7 +35,7 @@ func SoakParts() []string { return []string{"backlog", "readers", "answer", "dri
 // heap (its own soft limit) and what a process is beside it; and what a reader
 // that does not read has in it: a page of the answer, and its connection.
 const (
-	soakBound  = 640
+	soakBound  = 896
 	readerKiB  = 192
 	backlogMax = 0.0003 // MiB for each queued job: the store's index of them
 )
