@@ -27,19 +27,19 @@ func TestLimitFollowsTheHeap(t *testing.T) {
 			runtime.GC()
 		}
 	}
-	held := make([]byte, 600<<20)
-	reaches("full", 1216<<20) // twice 600 MiB and a little
+	held := make([]byte, 800<<20)
+	reaches("full", 1632<<20) // twice 800 MiB and a little
 	runtime.KeepAlive(held)
 	held = nil
 	reaches("empty", heapSoft)
 }
 
 func TestLimitOfAPeak(t *testing.T) {
-	h := heapLimit{live: [8]uint64{500 << 20, 500 << 20, 500 << 20, 500 << 20, 500 << 20, heapTight, 500 << 20, 500 << 20}}
+	h := heapLimit{live: [8]uint64{700 << 20, 700 << 20, 700 << 20, 700 << 20, 700 << 20, heapTight, 700 << 20, 700 << 20}}
 	if got := h.limit(); got != heapSoft {
 		t.Errorf("%d MiB", got>>20)
 	}
-	if h.live[5]++; h.limit() != 928<<20 {
+	if h.live[5]++; h.limit() != 1376<<20 {
 		t.Errorf("%d MiB", h.limit()>>20)
 	}
 }
