@@ -76,10 +76,10 @@ func (e *Export) readCSV(text []byte) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil {
-			err = read(&r)
-		}
 		if err != nil {
+			return err // it says in which line, and there may be no field to ask for its place
+		}
+		if err = read(&r); err != nil {
 			line, _ := in.FieldPos(0)
 			return fmt.Errorf("line %d: %w", line, err)
 		}
