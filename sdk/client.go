@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	neturl "net/url"
 	"strings"
 	"sync"
 	"time"
@@ -94,7 +95,11 @@ func (c *Client) connect(ctx context.Context, url string, o *options) error {
 		url = DefaultURL
 	}
 	nc, err := nats.Connect(url, o.connectOptions(timeout, c.asyncError)...)
-	if err != nil {
+	var bad *neturl.Error // quotes what it cannot read, and with it a key
+	switch {
+	case errors.As(err, &bad):
+		return fail(wire.CodeConnection, nil, "the server's URL cannot be read: it must be like nats://tenant:key@host:4222, special characters of the key percent-encoded")
+	case err != nil:
 		e := classify(err)
 		if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
 			e = fail(wire.CodeConnection, err, "no NATS server at %s: is `sluice up` running?", redact(url))

@@ -3,9 +3,12 @@ package sdk
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -38,6 +41,31 @@ func TestDialNobody(t *testing.T) {
 	if _, err := Dial(ctx, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("gives %v", err)
 	}
+}
+
+// nobody is a dialer of a network without servers.
+type nobody struct{}
+
+func (nobody) Dial(string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+
+// FuzzDial: whatever the key in a URL, and whatever is beside it, no error
+// shows it.
+func FuzzDial(f *testing.F) {
+	f.Add("nats", "acme", "", "", "127.0.0.1:4222")
+	f.Add("tls", "acme", "p%", "ss", "h:4222,other:4222")
+	f.Add("nats", "acme", "12/", "#", "h")
+	f.Add("ws", "a@b", "x?", ",", "[::1]:80/path")
+	f.Add("", "", " ", ":", "h:port")
+	f.Fuzz(func(t *testing.T, scheme, user, before, after, host string) {
+		url := scheme + "://" + user + ":" + before + "Geh3im" + after + "@" + host
+		_, err := Dial(t.Context(), url, WithNATS(nats.SkipHostLookup(), nats.SetCustomDialer(nobody{}), nats.RetryOnFailedConnect(false)))
+		if CodeOf(err) != wire.CodeConnection {
+			t.Fatalf("%q: %v", url, err)
+		}
+		if strings.Contains(err.Error(), "Geh3im") && !strings.Contains(host+scheme, "Geh3im") {
+			t.Fatalf("%q: the key is in %v", url, err)
+		}
+	})
 }
 
 func TestDialWrongKey(t *testing.T) {

@@ -70,7 +70,7 @@ func parseDSN(dsn string) (*clickhouse.Options, error) {
 	case !ok || dsn == "":
 		return nil, errors.New("clickhouse.dsn: not a URL: use clickhouse://user:password@host:9000 or http://user:password@host:8123")
 	case scheme != "clickhouse" && scheme != "http" && scheme != "https":
-		return nil, fmt.Errorf("clickhouse.dsn: scheme %.20q is not known: use clickhouse, http or https", scheme)
+		return nil, errors.New("clickhouse.dsn: its scheme is not known: use clickhouse, http or https")
 	}
 	opts, err := clickhouse.ParseDSN(dsn)
 	if err != nil {

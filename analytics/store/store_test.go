@@ -40,6 +40,26 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// FuzzDSN: whatever the password in a DSN, and whatever is beside it, no error
+// shows it; a DSN that is taken names a database.
+func FuzzDSN(f *testing.F) {
+	f.Add("clickhouse", "default", "", "", "127.0.0.1:9000/sluice?dial_timeout=1s&compress=lz4&max_execution_time=60")
+	f.Add("http", "u", "p%", "ss", "h:8123")
+	f.Add("https", "u", "1/", "?#", "a:1,b:2/db?secure=true&skip_verify=true")
+	f.Add("clickhouse", "", "", "", "h?block_buffer_size=300&connection_open_strategy=random&http_proxy=http%3A%2F%2Fx")
+	f.Add("", "u", "", "", "")
+	f.Fuzz(func(t *testing.T, scheme, user, before, after, rest string) {
+		dsn := scheme + "://" + user + ":" + before + "Geh3im" + after + "@" + rest
+		s, err := store.Open(store.Config{DSN: dsn})
+		if err != nil && strings.Contains(err.Error(), "Geh3im") && !strings.Contains(rest, "Geh3im") {
+			t.Fatalf("%q: the password is in %v", dsn, err)
+		}
+		if err == nil && (s.Database() == "" || s.Close() != nil) {
+			t.Fatalf("%q: database %q", dsn, s.Database())
+		}
+	})
+}
+
 func TestOpenDatabase(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"http://default:x@127.0.0.1:8123": "sluice", "clickhouse://127.0.0.1:9000": "sluice",

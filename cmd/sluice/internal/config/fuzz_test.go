@@ -1,8 +1,11 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -48,6 +51,74 @@ func FuzzLoad(f *testing.F) {
 		}
 		if !strings.Contains(out, "***") {
 			roundTrip(t, c, out)
+		}
+	})
+}
+
+// FuzzURL: whatever the password in an address, and whatever is beside it, no
+// fault and no print of the configuration shows it, and an address that is
+// taken is the one that is used.
+func FuzzURL(f *testing.F) {
+	f.Add("nats", "acme", "", "", "127.0.0.1:4222,nats://b:4222")
+	f.Add("clickhouse", "default", "p%", "ss", "h:9000/sluice?compress=lz4")
+	f.Add("https", "u", "1/", "#", "h:8123/db")
+	f.Add("http", "u", "12?", "", "h:8123/db")
+	f.Add("tls", "a@b", ",", " ", "[::1]:4222")
+	f.Fuzz(func(t *testing.T, scheme, user, before, after, rest string) {
+		raw := scheme + "://" + user + ":" + before + "Geh3im" + after + "@" + rest
+		if strings.ContainsRune(raw, 0) || strings.HasPrefix(raw, "env:") || strings.HasPrefix(raw, "file:") || strings.Contains(rest, "Geh3im") {
+			t.Skip("no variable's value, or no secret")
+		}
+		for _, key := range []string{"nats.url", "clickhouse.dsn"} {
+			k := Key{Path: key}
+			for _, src := range []Sources{{Environ: []string{k.Variable() + "=" + raw}}, {Environ: []string{k.Variable() + "=env:K", "K=" + raw}}} {
+				c, err := src.parse("", nil)
+				if err != nil {
+					if strings.Contains(err.Error(), "Geh3im") || !strings.Contains(err.Error(), key) {
+						t.Fatalf("%q: %v", raw, err)
+					}
+					continue
+				}
+				out, err := c.Redacted()
+				if shown := out + strings.Join(c.Warnings, "\n") + fmt.Sprintf("%v %+v %#v", *c, *c, *c); err != nil || strings.Contains(shown, "Geh3im") {
+					t.Fatalf("%q: %v, or a secret is in\n%s", raw, err, out)
+				}
+				if got := map[string]string{"nats.url": c.NATS.URL.Reveal(), "clickhouse.dsn": c.ClickHouse.DSN.Reveal()}[key]; got != raw {
+					t.Fatalf("%q becomes %q", raw, got)
+				}
+			}
+		}
+	})
+}
+
+// FuzzAdded: a pool that an administrator adds holds no key, only the name of
+// one, and no fault shows what is where a key should be.
+func FuzzAdded(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(path, []byte(contractExample), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.Add("name: new\nadapter: openai\nbase_url: https://x.example/v1\napi_key: env:K\nmodels: {m: {}}\nconcurrency: 4", "K")
+	f.Add(`{"name": "new", "adapter": "simulated", "models": {"m": {"price": {"input": 1, "output": 2}}}, "routes": ["chat"]}`, "")
+	f.Add("name: new\napi_key: Geh3im", "Geh3im")
+	f.Add("- a\n- b", "name: [x]")
+	f.Fuzz(func(t *testing.T, text, key string) {
+		if strings.Contains(text, "file:") || strings.Contains(key, "file:") {
+			t.Skip("names a file")
+		}
+		src := Sources{Path: path, Environ: []string{"K=Geh3im3", "OPENAI_API_KEY=Geh3im1", "ACME_KEY=Geh3im2"}, Strategies: []string{"least_connections"}}
+		quoted, _ := json.Marshal("Geh3im" + key)
+		for _, whole := range []string{text, text + "\napi_key: " + string(quoted)} {
+			c, name, err := src.CheckAdded(whole)
+			if err != nil {
+				if strings.Contains(err.Error(), "Geh3im") && !strings.Contains(text, "Geh3im") {
+					t.Fatalf("a key is in %v", err)
+				}
+				continue
+			}
+			if p := c.Pool(name); name == "" || p == nil || !p.Added || p.APIKey.literal() {
+				t.Fatalf("%q: %+v", whole, p)
+			}
 		}
 	})
 }

@@ -77,7 +77,8 @@ func (u URL) String() string {
 
 func maskURL(raw string) string {
 	p, err := url.Parse(raw)
-	if err != nil || p.Scheme == "" || p.Host == "" {
+	// An @ behind the host is the end of a password that has a /, ? or # in it.
+	if err != nil || p.Scheme == "" || p.Host == "" || strings.Contains(p.Path+p.RawQuery+p.Fragment, "@") {
 		return mask
 	}
 	out := p.Scheme + "://"
