@@ -167,12 +167,12 @@ func (u *Upload) Commit(name, purpose string, age int64) (*File, error) {
 // Abort removes what was written. What a crash leaves, a Service removes
 // later.
 func (u *Upload) Abort() {
-	for _, f := range u.flight {
-		f.Forget()
-	}
-	u.flight = nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), ackTimeout)
 	defer cancel()
+	for _, f := range u.flight { // a part on its way could be stored behind the purge
+		_, _ = await(ctx, f)
+	}
+	u.flight = nil
 	_ = u.s.purge(ctx, u.file.Tenant, u.file.ID)
 }
 

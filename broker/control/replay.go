@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 	}
 	if req.Attempt < 0 || req.Index < 0 || req.Most < 0 {
 		return refuse(wire.CodeInvalidRequest, "attempt, index and most must not be negative")
+	}
+	if req.After == math.MaxUint64 { // nothing is behind it
+		return &wire.ReplayEnd{Seq: req.After}
 	}
 	most := replayMost
 	if req.Most > 0 {
