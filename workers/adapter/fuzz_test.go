@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,42 @@ func FuzzEncodeChat(f *testing.F) {
 			case json.Valid(body) && !json.Valid(enc.Body):
 				t.Fatalf("%s: %s", name, enc.Body)
 			}
+		}
+	})
+}
+
+// FuzzLimits: whatever a provider says of its limits and of when to come back,
+// what is read is within its bounds, and the same however the headers are
+// spelled.
+func FuzzLimits(f *testing.F) {
+	f.Add("x-ratelimit-limit-requests: 100\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 6m0s\nRetry-After: 12", int64(1_800_000_000))
+	f.Add("anthropic-ratelimit-tokens-limit: 5\nanthropic-ratelimit-tokens-remaining: 9\nanthropic-ratelimit-tokens-reset: 2027-01-15T08:00:01Z", int64(1_800_000_000))
+	f.Add("retry-after-ms: 1e300\nx-ratelimit-limit-tokens: 9223372036854775807\nx-ratelimit-remaining-tokens: 1\nx-ratelimit-reset-tokens: NaN", int64(-1))
+	f.Add("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\nretry-after: -5", int64(0))
+	f.Add("Retry-After: Friday, 31-Dec-99 23:59:59 GMT\nanthropic-ratelimit-requests-remaining: 0\nanthropic-ratelimit-requests-reset: 0001-01-01T00:00:00Z", int64(1<<40))
+	f.Fuzz(func(t *testing.T, lines string, at int64) {
+		now := time.Unix(at, 0)
+		read := func(spell func(string) string) (*wire.Limits, time.Duration) {
+			h := http.Header{}
+			for line := range strings.Lines(lines) {
+				name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+				h.Add(spell(name), value)
+			}
+			return LimitsOf(h, now), retryAfter(Refusal{Status: 429, Header: h, Now: now})
+		}
+		l, wait := read(func(s string) string { return s })
+		if wait < 0 || wait > maxRetryAfter {
+			t.Fatalf("%q: wait %s", lines, wait)
+		}
+		if l != nil {
+			for _, x := range []wire.Limit{l.Requests, l.Tokens} {
+				if x != (wire.Limit{}) && (x.Limit <= 0 || x.Left < 0 || x.Left > x.Limit || x.ResetMS < 1 || x.ResetMS > maxRetryAfter.Milliseconds()) {
+					t.Fatalf("%q: %+v", lines, x)
+				}
+			}
+		}
+		if upper, wait2 := read(strings.ToUpper); wait2 != wait || (l == nil) != (upper == nil) || l != nil && *l != *upper {
+			t.Fatalf("%q: %+v and %s, in capitals %+v and %s", lines, l, wait, upper, wait2)
 		}
 	})
 }
