@@ -2,7 +2,7 @@
 # Python for the SDKs that tests run, and demo-real. No C compiler: everything is built without cgo.
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-decide bench-router bench-whatif chaos soak mutate check sim fuzz clean bench-analytics dashboard test-web
+.PHONY: help build engine sdks nats-server up demo demo-real test bench bench-http gateways bench-trace bench-decide bench-sync bench-router bench-whatif chaos soak mutate check sim fuzz clean bench-analytics dashboard test-web
 
 export CGO_ENABLED := 0
 
@@ -49,6 +49,9 @@ engine: ## install the embedded ClickHouse into ./.engine (by npm; skipped when 
 
 bench-decide: ## what a decision takes, of every strategy, at 16 and at 1,000 candidates, beside its bound (docs/router.md)
 	$(GO) test ./router -run '^$$' -bench Decide -benchmem -benchtime 200ms $(ARGS)
+
+bench-sync: ## what each policy of syncs costs the embedded NATS server (docs/reliability.md)
+	$(GO) test ./broker/natsd -run '^$$' -bench Sync -benchtime 2s $(ARGS)
 
 bench-router: build nats-server ## four routers: strategies side by side under TRACE, kills, a rate limit, providers in trouble (docs/router.md)
 	bin/sluice bench routers --trace $(TRACE) $(ARGS)
