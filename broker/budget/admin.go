@@ -127,14 +127,18 @@ func filled(d, old account.Definition) account.Definition {
 // RemoveLimit takes back what SetLimit has set; the configuration's budget of
 // the same ID, if there is one, counts again.
 func (b *Book) RemoveLimit(ctx context.Context, id string) error {
+	unknown := wire.Errorf(wire.CodeInvalidRequest, "id", "no budget %.200q was set while running: see `sluice budget list`", id)
+	if id = strings.TrimSpace(id); len(id) > account.MaxID {
+		return unknown
+	}
 	kv, err := b.cfg.JS.KeyValue(ctx, b.cfg.Subjects.Stream(wire.BucketLimits))
 	if err != nil {
 		return err
 	}
-	key := limitKey(strings.TrimSpace(id))
+	key := limitKey(id)
 	switch _, err := kv.Get(ctx, key); {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return wire.Errorf(wire.CodeInvalidRequest, "id", "no budget %.200q was set while running: see `sluice budget list`", id)
+		return unknown
 	case err != nil:
 		return err
 	}

@@ -56,6 +56,11 @@ type Budget struct {
 	Alerts []int
 }
 
+// MaxID is the most bytes of a budget's ID. It becomes a part of a subject,
+// three times as long at worst, and a NATS server closes the connection of who
+// names a subject of 4 KiB.
+const MaxID = 1024
+
 // ID names the budget: scope, unit and window, such as "tenant:acme usd/day".
 // Limit, policy and zone may change and it is still the same budget.
 func (b *Budget) ID() string {
@@ -164,6 +169,9 @@ func (d *Definition) Parse() (Budget, []Fault) {
 		if len(b.Alerts) > 0 && (b.Alerts[0] < 1 || b.Alerts[len(b.Alerts)-1] > 1000) || len(b.Alerts) > 16 {
 			bad("alerts", "must be at most 16 percents of the limit, from 1 to 1000")
 		}
+	}
+	if len(faults) == 0 && len(b.ID()) > MaxID {
+		bad("scope", fmt.Sprintf("must be shorter: with window and zone, a budget's ID may have %d bytes", MaxID))
 	}
 	return b, faults
 }
