@@ -299,7 +299,7 @@ func (g *Gateway) createFile(w http.ResponseWriter, r *http.Request, tenant stri
 func (g *Gateway) readForm(w http.ResponseWriter, mr *multipart.Reader, up *batch.Upload, f *form) *wire.Error {
 	for {
 		part, err := mr.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // wrapped, it says that the form broke off
 			return nil
 		}
 		if err != nil {
