@@ -80,6 +80,35 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// TestWaitingHoldsNoSlot: while a job waits for its next attempt, the one slot
+// of its pool works for others, on every worker.
+func TestWaitingHoldsNoSlot(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := &script{reply: func(n int, body string) reply {
+			if n == 1 {
+				return reply{status: 429, header: http.Header{"Retry-After": {"30"}}}
+			}
+			return reply{delay: 100 * time.Millisecond}
+		}}
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", concurrency: 1, provider: p}}})
+		waits := r.publish(chat)
+		at := r.reached(waits, wire.Waiting).At
+		began := time.Now()
+		var others []string
+		for range 50 {
+			others = append(others, r.publish(chat))
+		}
+		r.allSucceed(others)
+		near(t, "50 calls of 100 ms, one at a time", time.Since(began), 5*time.Second, time.Second)
+		if res := r.result(waits); res.Status != wire.Succeeded || res.Entry.Attempt.N != 2 {
+			t.Errorf("%s at attempt %d", res.Status, res.Entry.Attempt.N)
+		} else {
+			near(t, "the second attempt's end", res.At.Sub(at), 30*time.Second, 2*time.Second)
+		}
+		r.empty()
+	})
+}
+
 // TestDeadLetters: attempts used up, then list, show and requeue.
 func TestDeadLetters(t *testing.T) {
 	bubble(t, func(t *testing.T, dir string) {
