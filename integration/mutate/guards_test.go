@@ -38,6 +38,7 @@ var guards = []guard{
 		"if last.Status.Terminal() {\n\t\treturn Ruling{Verdict: Claim, Expect: last.Seq}", path, "TestCrashPoints"},
 	{"a copy of a running attempt is dropped", judgeFile, "if e.Attempt != nil && e.Attempt.N == n && e.WorkSeq == workSeq {",
 		"if e.Attempt != nil && e.Attempt.N == n {", ledgerPkg, "TestJudge"},
+	{"an old copy takes over what its job has been through", judgeFile, "!CatchUp(rec, c.Last) {", "false {", ledgerPkg, "TestSettleOldCopy"},
 	{"the same ID with another body is refused", judgeFile, "if e.Meta.Seq != m.Seq {", "if false {", path, "TestSameIDOtherBody"},
 
 	{"work is acknowledged after the end is durable", attemptFile, "\t\tcase errors.Is(err, errNotQueued):\n\t\t\ta.warn(\"job not queued again yet\", err)\n\t\t\treturn later",
