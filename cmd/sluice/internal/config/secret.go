@@ -63,14 +63,17 @@ func (u URL) Reveal() string { return u.s.value }
 func (u URL) IsZero() bool { return u.s.IsZero() }
 
 // String is the URL with every password and query value masked; what cannot
-// be parsed is masked whole.
+// be parsed is masked whole, and with it all of a list: its parts may be those
+// of one password with a comma in it.
 func (u URL) String() string {
 	if u.s.value == "" {
 		return u.s.String()
 	}
 	parts := strings.Split(u.s.value, ",")
 	for i, p := range parts {
-		parts[i] = maskURL(strings.TrimSpace(p))
+		if parts[i] = maskURL(strings.TrimSpace(p)); parts[i] == mask {
+			return mask
+		}
 	}
 	return strings.Join(parts, ",")
 }

@@ -187,7 +187,7 @@ func (v *validator) urls(key string, u URL, schemes ...string) {
 		p, err := url.Parse(strings.TrimSpace(one))
 		if err != nil || p.Hostname() == "" || !slices.Contains(schemes, p.Scheme) {
 			o, _ := v.lookup(key)
-			if o.text = maskURL(strings.TrimSpace(one)); !u.s.literal() {
+			if o.text = maskURL(strings.TrimSpace(one)); !u.s.literal() || u.String() == mask {
 				o.text = mask
 			}
 			v.fault(o, key, o.text, "must be "+strings.Join(schemes, ":// or ")+"://host:port")
