@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/broker/natsd"
+	"github.com/sluicehq/sluice/broker/natsd/natstest"
 	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -32,20 +33,7 @@ func BenchmarkSync(b *testing.B) {
 			{"64", func(b *testing.B, js jetstream.JetStream) { publishers(b, js, 64) }},
 			{"ahead", ahead}, {"atomic", atomicBatches}} {
 			b.Run("sync="+policy.name+"/publish="+way.name, func(b *testing.B) {
-				srv, err := natsd.Start(natsd.Config{DataDir: b.TempDir(), Sync: policy.sync})
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer srv.Stop()
-				nc, err := srv.Connect("bench")
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer nc.Close()
-				js, err := jetstream.New(nc)
-				if err != nil {
-					b.Fatal(err)
-				}
+				js := natstest.Start(b, natsd.Config{DataDir: b.TempDir(), Sync: policy.sync})
 				if err := topology.Ensure(b.Context(), js, topology.Config{}); err != nil {
 					b.Fatal(err)
 				}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -144,6 +145,8 @@ func TestDefinition(t *testing.T) {
 		"limit 0": {Definition{Scope: "global", LimitUSD: usd(0)}, "", []string{"limit_usd"}},
 		"two":     {Definition{Scope: "global", LimitUSD: usd(1), LimitJobs: num(1)}, "", []string{"limit_usd"}},
 		"zone":    {Definition{Scope: "global", LimitUSD: usd(1), Zone: "Mars"}, "", []string{"zone"}},
+		"longest": {Definition{Scope: "tenant:" + strings.Repeat("x", MaxID-len("tenant: usd/day")), LimitUSD: usd(1)}, "tenant:" + strings.Repeat("x", MaxID-len("tenant: usd/day")) + " usd/day", nil},
+		"longer":  {Definition{Scope: "tenant:" + strings.Repeat("x", MaxID-len("tenant: usd/day")+1), LimitUSD: usd(1)}, "", []string{"scope"}},
 	} {
 		b, faults := c.def.Parse()
 		var fields []string

@@ -22,7 +22,13 @@ func Main(m *testing.M) {
 // JetStream starts a server on a folder, without streams, and connects to it.
 func JetStream(t testing.TB, dir string) jetstream.JetStream {
 	t.Helper()
-	srv, err := natsd.Start(natsd.Config{DataDir: dir, Sync: time.Second})
+	return Start(t, natsd.Config{DataDir: dir, Sync: time.Second})
+}
+
+// Start starts a server as configured, without streams, and connects to it.
+func Start(t testing.TB, cfg natsd.Config) jetstream.JetStream {
+	t.Helper()
+	srv, err := natsd.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
