@@ -28,7 +28,8 @@
 // that is far off, it waits in a schedule with a record that says so. Retries
 // have a budget, as a share of their route's first attempts. Jobs in the queue
 // of a pool that nobody serves any more are taken back (rescue), and so are
-// those that would wait long where they are (recall).
+// those that would wait long where they are (recall). A record comes before
+// that, so that a worker who gets such a message meanwhile cannot claim it.
 //
 // Any number of dispatchers may run. Queue depth comes from the server (one
 // STREAM.INFO for all pools); between two looks each dispatcher adds its own

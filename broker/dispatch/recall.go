@@ -127,7 +127,7 @@ func (d *Dispatcher) recallPool(ctx context.Context, work jetstream.Stream, r re
 // else only if another candidate has a slot for it.
 func (d *Dispatcher) recallJob(ctx context.Context, work jetstream.Stream, m *jetstream.RawStreamMsg, r recalling, trouble bool) bool {
 	asg, err := wire.DecodeAssignment(m.Header)
-	if err != nil || !asg.Meta.Valid() {
+	if err != nil || asg.Attempt == nil || !asg.Meta.Valid() {
 		return false // the pool's worker says so, and drops it
 	}
 	if !trouble {
@@ -138,12 +138,7 @@ func (d *Dispatcher) recallJob(ctx context.Context, work jetstream.Stream, m *je
 			asg.Progress.Tried = append(asg.Progress.Tried, name)
 		}
 	}
-	last, err := d.cfg.Ledger.Last(ctx, asg.Meta.Tenant, asg.Meta.ID)
-	if err != nil || last != nil && last.Status == wire.Running && last.Entry.WorkSeq == m.Sequence {
-		return false
-	}
-	now := time.Now()
-	if err := d.cfg.Ledger.Requeue(ctx, &asg, m.Data, now, now); err != nil {
+	if ok, err := d.cfg.Ledger.TakeBack(ctx, &asg, m.Sequence, m.Data); err != nil || !ok {
 		return false
 	}
 	if err := work.DeleteMsg(ctx, m.Sequence); err != nil && ctx.Err() == nil {

@@ -84,23 +84,14 @@ func (d *Dispatcher) takeBack(ctx context.Context, m *delivery) bool {
 		return false
 	}
 	asg, err := wire.DecodeAssignment(m.Headers())
-	if err != nil || !asg.Meta.Valid() {
+	if err != nil || asg.Attempt == nil || !asg.Meta.Valid() {
 		return false // the pool's worker says so, and drops it
 	}
-	last, err := d.cfg.Ledger.Last(ctx, asg.Meta.Tenant, asg.Meta.ID)
-	if err == nil && last != nil && last.Status == wire.Running && last.Entry.WorkSeq == md.Seq {
-		err = errBegun
-	}
-	if err == nil {
-		now := time.Now()
-		err = d.cfg.Ledger.Requeue(ctx, &asg, m.Data(), now, now)
-	}
-	if err != nil {
+	ok, err := d.cfg.Ledger.TakeBack(ctx, &asg, md.Seq, m.Data())
+	if err != nil || !ok {
 		_ = m.NakWithDelay(30 * time.Second) // or it comes again after the ack wait
 		return false
 	}
 	_ = m.Ack() // or it comes again, and its copy's claim is refused
 	return true
 }
-
-var errBegun = errors.New("the attempt has begun")

@@ -36,8 +36,9 @@ var guards = []guard{
 		ledgerPkg, "TestAppendAmbiguous"},
 	{"a finished job's work is dropped", judgeFile, "if last.Status.Terminal() {\n\t\treturn Ruling{Verdict: Drop}",
 		"if last.Status.Terminal() {\n\t\treturn Ruling{Verdict: Claim, Expect: last.Seq}", path, "TestCrashPoints"},
-	{"a copy of a running attempt is dropped", judgeFile, "if e.Attempt != nil && e.Attempt.N == n && e.WorkSeq == workSeq {",
-		"if e.Attempt != nil && e.Attempt.N == n {", ledgerPkg, "TestJudge"},
+	{"a copy of a running attempt is dropped", judgeFile, "if e.Attempt != nil && e.Attempt.N == w.N && e.WorkSeq == w.Seq {",
+		"if e.Attempt != nil && e.Attempt.N == w.N {", ledgerPkg, "TestJudge"},
+	{"a work message that was taken back is not claimed", judgeFile, "w.N <= e.Progress.Attempts || w.Recalls < e.Progress.Recalls", "w.N <= e.Progress.Attempts", ledgerPkg, "TestTakeBack"},
 	{"an old copy takes over what its job has been through", judgeFile, "!CatchUp(rec, c.Last) {", "false {", ledgerPkg, "TestSettleOldCopy"},
 	{"the same ID with another body is refused", judgeFile, "if e.Meta.Seq != m.Seq {", "if false {", path, "TestSameIDOtherBody"},
 

@@ -70,6 +70,48 @@ func (w *world) route(t *task) {
 	}
 }
 
+// recall takes a job back from the workers' queue, where it would wait for
+// long. A worker may have its message by now, or get it meanwhile.
+func (w *world) recall(t *task) {
+	if w.g.recallBlind {
+		t.step = func() {
+			if last := w.standing(t.m.meta.ID); last != nil && last.Status == wire.Running && last.Entry.WorkSeq == uint64(t.m.id) {
+				t.step = nil
+				return
+			}
+			w.requeue(t, wire.Entry{Meta: t.m.meta, Progress: t.m.prog}, t.m.prog.Expect)
+		}
+		return
+	}
+	rec := wire.Record{Status: wire.Waiting, Reason: wire.ReasonRecall, Entry: wire.Entry{Meta: t.m.meta, Progress: t.m.prog}}
+	rec.Entry.Progress.Recalls++
+	t.step = func() { w.takeBack(t, rec, t.m.prog.Expect, 5) }
+}
+
+// takeBack is Ledger.TakeBack.
+func (w *world) takeBack(t *task, rec wire.Record, expect uint64, tries int) {
+	if tries == 0 {
+		t.step = nil
+		return
+	}
+	w.write(t, rec, expect, false, func(seq uint64, conflict bool, last *ledger.Stored) {
+		if !conflict {
+			w.requeue(t, rec.Entry, seq)
+			return
+		}
+		switch r := ledger.Judge(last, &t.m.meta, t.m.work()); {
+		case r.Verdict == ledger.Claim && (w.g.forgetful || ledger.CatchUp(&rec, last)):
+			t.step = func() { w.takeBack(t, rec, r.Expect, tries-1) }
+		case r.Verdict == ledger.Again:
+			w.requeue(t, last.Entry, last.Seq)
+		case r.Verdict == ledger.Drop:
+			w.done(t)
+		default: // a worker has it
+			t.step = nil
+		}
+	})
+}
+
 // done acknowledges a work message.
 func (w *world) done(t *task) {
 	t.step = func() { ack(&w.work, t.m); t.step = nil }
@@ -109,7 +151,7 @@ func (w *world) claimWith(t *task, expect uint64, tries int) {
 			w.provide(t)
 			return
 		}
-		r := ledger.Judge(last, &t.m.meta, t.m.n, uint64(t.m.id))
+		r := ledger.Judge(last, &t.m.meta, t.m.work())
 		if r.Verdict == ledger.Claim {
 			t.step = func() { w.claimWith(t, r.Expect, tries-1) }
 			return
@@ -272,7 +314,7 @@ func (w *world) settle(t *task, rec wire.Record, expect uint64, tries int, then 
 			then()
 			return
 		}
-		switch r := ledger.Judge(last, &rec.Entry.Meta, 0, 0); {
+		switch r := ledger.Judge(last, &rec.Entry.Meta, ledger.Work{}); {
 		case r.Verdict == ledger.Clash:
 			w.later(t) // the worker's part: see refuse
 		case r.Verdict == ledger.Claim && (w.g.forgetful || ledger.CatchUp(&rec, last)):

@@ -132,21 +132,30 @@ func (w *world) faults() (out []action) {
 			out = append(out, action{1, func() { m.stuck = true }})
 		}
 	}
+	for _, m := range w.work {
+		out = append(out, action{1, func() { w.ofRouter(m, w.recall) }})
+	}
 	return append(out, action{1, w.askCancel})
+}
+
+// ofRouter has a router do something about a message that it does not hold.
+func (w *world) ofRouter(m *message, begin func(*task)) {
+	for _, p := range w.procs {
+		if p.kind == router && !p.paused {
+			t := &task{p: p, m: m}
+			begin(t)
+			p.tasks = append(p.tasks, t)
+			return
+		}
+	}
 }
 
 // askCancel has a router cancel some job.
 func (w *world) askCancel() {
 	for _, m := range append(append([]*message{}, w.jobs...), w.work...) {
 		if w.choose(2) == 0 {
-			for _, p := range w.procs {
-				if p.kind == router && !p.paused {
-					t := &task{p: p, m: m}
-					t.step = func() { w.cancelJob(t) }
-					p.tasks = append(p.tasks, t)
-					return
-				}
-			}
+			w.ofRouter(m, func(t *task) { t.step = func() { w.cancelJob(t) } })
+			return
 		}
 	}
 }

@@ -121,6 +121,7 @@ func TestGuards(t *testing.T) {
 		"insert":      {insertBlind: true},
 		"position":    {skipAhead: true},
 		"old copy":    {forgetful: true},
+		"recall":      {recallBlind: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed < 3000; seed++ {

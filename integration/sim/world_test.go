@@ -19,6 +19,7 @@ type guards struct {
 	insertBlind bool // an insert does not expect the table's position
 	skipAhead   bool // the position moves before the insert
 	forgetful   bool // an old copy of a job ends it with what it knows
+	recallBlind bool // a job is taken back from a pool without a record
 }
 
 // message is one in a queue.
@@ -29,6 +30,11 @@ type message struct {
 	prog   wire.Progress
 	holder int  // process that it was given to, 0: none
 	stuck  bool // forgotten by the queue
+}
+
+// work is what tells a work message from others.
+func (m *message) work() ledger.Work {
+	return ledger.Work{N: m.n, Recalls: m.prog.Recalls, Seq: uint64(m.id)}
 }
 
 // row is what an ingester writes of a record that ends an attempt, or a job.

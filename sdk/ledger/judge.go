@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -20,8 +21,9 @@ const (
 	// Clash: the ID belongs to another job with another body; this submission
 	// gets a failed record under its own automatic ID.
 	Clash
-	// Again: this attempt ended, but what follows may not have been queued;
-	// queue it again from the record, then acknowledge.
+	// Again: this attempt ended, or a router took its message back, but what
+	// follows may not have been queued; queue it again from the record, then
+	// acknowledge.
 	Again
 	// Held: the same message is claimed by Ruling.Owner; wait if it lives,
 	// else end its attempt as interrupted.
@@ -35,11 +37,22 @@ type Ruling struct {
 	Owner   string // of Held
 }
 
-// Judge decides about a message that carries attempt n of a job when the
-// job's last record is last (nil: none). workSeq identifies the message among
-// copies of it; n and workSeq are 0 for a message that no worker has claimed
-// yet (a router's).
-func Judge(last *Stored, m *wire.Meta, n int, workSeq uint64) Ruling {
+// Work is what tells a work message from others of the same job. The zero value
+// is for a message that is no work message (a router's).
+type Work struct {
+	N       int    // the attempt that it carries
+	Recalls int    // Progress.Recalls: one that was taken back has fewer than the job
+	Seq     uint64 // in the stream: copies differ in it
+}
+
+// WorkOf is the work message seq that carries an assignment.
+func WorkOf(a *wire.Assignment, seq uint64) Work {
+	return Work{N: a.Attempt.N, Recalls: a.Progress.Recalls, Seq: seq}
+}
+
+// Judge decides about a message of a job when the job's last record is last
+// (nil: none).
+func Judge(last *Stored, m *wire.Meta, w Work) Ruling {
 	if last == nil {
 		return Ruling{Verdict: Claim} // records were removed by retention
 	}
@@ -54,12 +67,12 @@ func Judge(last *Stored, m *wire.Meta, n int, workSeq uint64) Ruling {
 		return Ruling{Verdict: Drop}
 	}
 	if last.Status == wire.Waiting {
-		if n != 0 && n <= e.Progress.Attempts {
+		if w.N != 0 && (w.N <= e.Progress.Attempts || w.Recalls < e.Progress.Recalls) {
 			return Ruling{Verdict: Again}
 		}
 		return Ruling{Verdict: Claim, Expect: last.Seq}
 	}
-	if e.Attempt != nil && e.Attempt.N == n && e.WorkSeq == workSeq {
+	if e.Attempt != nil && e.Attempt.N == w.N && e.WorkSeq == w.Seq {
 		return Ruling{Verdict: Held, Owner: e.Owner}
 	}
 	return Ruling{Verdict: Drop} // a copy, or a later attempt is under way
@@ -81,7 +94,7 @@ func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (u
 		if !errors.As(err, &c) {
 			return seq, err
 		}
-		switch r := Judge(c.Last, m, 0, 0); r.Verdict {
+		switch r := Judge(c.Last, m, Work{}); r.Verdict {
 		case Claim:
 			if expect = r.Expect; !CatchUp(rec, c.Last) {
 				return 0, nil
@@ -95,12 +108,54 @@ func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (u
 	return 0, fmt.Errorf("ledger: job %s keeps changing", m.ID)
 }
 
+// TakeBack brings the job of work message workSeq, which carries attempt a of
+// it, back to the routers, and reports whether the message may be removed. It
+// may not if a worker has begun the attempt, even if that worker is gone by
+// then: only the message leads another one to it. So the record that the job
+// waits comes first, and refuses the claim of whoever gets the message still.
+func (l *Ledger) TakeBack(ctx context.Context, a *wire.Assignment, workSeq uint64, body []byte) (bool, error) {
+	now := time.Now()
+	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonRecall, Until: now, Entry: wire.Entry{Meta: a.Meta, Progress: a.Progress}}
+	rec.Entry.Progress.Recalls++
+	expect := a.Progress.Expect
+	for range settleTries {
+		seq, err := l.Append(ctx, rec, expect)
+		if err == nil {
+			return true, l.again(ctx, rec, seq, body, now)
+		}
+		var c *Conflict
+		if !errors.As(err, &c) {
+			return false, err
+		}
+		switch r := Judge(c.Last, &a.Meta, WorkOf(a, workSeq)); {
+		case r.Verdict == Claim && CatchUp(rec, c.Last):
+			expect = r.Expect
+		case r.Verdict == Again:
+			return true, l.again(ctx, &c.Last.Record, c.Last.Seq, body, now)
+		default:
+			return r.Verdict == Drop, nil
+		}
+	}
+	return false, fmt.Errorf("ledger: job %s keeps changing", a.Meta.ID)
+}
+
+// again queues the job of a waiting record.
+func (l *Ledger) again(ctx context.Context, rec *wire.Record, seq uint64, body []byte, now time.Time) error {
+	a := &wire.Assignment{Meta: rec.Entry.Meta, Progress: rec.Entry.Progress}
+	a.Progress.Expect = seq
+	return l.Requeue(ctx, a, body, rec.Until, now)
+}
+
 // CatchUp has a record that was made from an old copy of a job take over what
-// the standing record (nil: none) knows of attempts that have ended since. It
-// reports false if there is nothing to write then: the job waits already, with
-// what it has been through, and another message brings it back.
+// the standing record (nil: none) knows of attempts that have ended and recalls
+// since. It reports false if there is nothing to write then: the job waits
+// already, with what it has been through, and another message brings it back.
 func CatchUp(rec *wire.Record, standing *Stored) bool {
-	if standing == nil || standing.Entry.Progress.Attempts <= rec.Entry.Progress.Attempts {
+	if standing == nil {
+		return true
+	}
+	is, was := &standing.Entry.Progress, &rec.Entry.Progress
+	if is.Attempts <= was.Attempts && is.Recalls <= was.Recalls {
 		return true
 	}
 	rec.Entry.Progress = standing.Entry.Progress

@@ -215,6 +215,57 @@ func TestSettleOldCopy(t *testing.T) {
 	})
 }
 
+// TestTakeBack: a router takes back what no worker has begun, and the record
+// comes before the copy: a worker that has the message by now is refused.
+func TestTakeBack(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		sub, err := w.js.CreateConsumer(t.Context(), w.s.Stream(wire.StreamSched), jetstream.ConsumerConfig{FilterSubject: w.s.Requeue("*", "*"), AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		take := func(a *wire.Assignment, seq uint64, want bool) *wire.Assignment {
+			t.Helper()
+			if ok, err := w.TakeBack(t.Context(), a, seq, []byte("body")); err != nil || ok != want {
+				t.Fatalf("taken back: %t, %v, want %t", ok, err, want)
+			}
+			m, err := sub.FetchNoWait(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for m := range m.Messages() {
+				b, err := wire.DecodeAssignment(m.Headers())
+				if err != nil || string(m.Data()) != "body" {
+					t.Fatalf("queued again: %q, %v", m.Data(), err)
+				}
+				return &b
+			}
+			return nil
+		}
+		a := &wire.Assignment{Meta: record("").Entry.Meta, Attempt: &wire.Attempt{N: 1}}
+		b := take(a, 20, true)
+		if b == nil || b.Progress.Recalls != 1 || b.Progress.Expect == 0 {
+			t.Fatalf("the copy: %+v", b)
+		}
+		if again := take(a, 20, true); again == nil || again.Progress.Recalls != 1 || again.Progress.Expect != b.Progress.Expect {
+			t.Errorf("taken back again, since it is there still: %+v", again)
+		}
+		last, err := w.Last(t.Context(), "acme", "x")
+		if r := Judge(last, &a.Meta, WorkOf(a, 20)); err != nil || last.Reason != wire.ReasonRecall || r.Verdict != Again {
+			t.Errorf("a worker that has the message: %+v, %v", r, err)
+		}
+		b.Attempt = &wire.Attempt{N: 1}
+		w.append(record(wire.Running, func(r *wire.Record) {
+			r.Entry.Progress, r.Entry.Attempt, r.Entry.Owner, r.Entry.WorkSeq = b.Progress, b.Attempt, "w1", 21
+		}), b.Progress.Expect)
+		if c := take(b, 21, false); c != nil {
+			t.Errorf("an attempt that has begun is queued again: %+v", c)
+		}
+		if c := take(b, 22, true); c != nil {
+			t.Errorf("a copy of it is queued again: %+v", c)
+		}
+	})
+}
+
 // TestRequeue: at once, or at the exact time, once.
 func TestRequeue(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

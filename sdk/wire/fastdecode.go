@@ -177,6 +177,8 @@ func (s *scanner) progress(p *Progress) error {
 			return integer(s, &p.Held)
 		case "t":
 			return s.texts(&p.Tried)
+		case "rc":
+			return integer(s, &p.Recalls)
 		case "x":
 			return s.uint(&p.Expect)
 		case "ra":

@@ -147,6 +147,7 @@ func (o *objectWriter) progress(p *Progress) {
 	o.optInt("k", int64(p.Cuts))
 	o.optInt("h", int64(p.Held))
 	o.optTexts("t", p.Tried)
+	o.optInt("rc", int64(p.Recalls))
 	o.key("x").uint(p.Expect)
 	o.optInt("ra", p.ReadyAt)
 	o.optInt("f", int64(p.Steps))

@@ -136,4 +136,7 @@ const (
 	// ReasonRequeue: an administrator has the job run again. It is the only
 	// record that follows a terminal one.
 	ReasonRequeue Reason = "requeue"
+	// ReasonRecall: a router took the job back from a pool's queue, where no
+	// attempt had begun.
+	ReasonRecall Reason = "recall"
 )

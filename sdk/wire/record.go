@@ -165,6 +165,7 @@ type Progress struct {
 	Cuts     int      `json:"k,omitempty"`  // attempts among them that were interrupted
 	Held     int      `json:"h,omitempty"`  // attempts among them that failed and are excused: see Attempt.Excused
 	Tried    []string `json:"t,omitempty"`  // pools that failed and should not be tried first
+	Recalls  int      `json:"rc,omitempty"` // how often routers took it back from a pool's queue
 	Expect   uint64   `json:"x"`            // ledger sequence of the job's last record, 0: none
 	ReadyAt  int64    `json:"ra,omitempty"` // Unix nanoseconds since when the job could run
 	Steps    int      `json:"f,omitempty"`  // of the fallback chain that failures have used up

@@ -148,7 +148,7 @@ func (a *attempt) enterLedger(hard context.Context, rec *wire.Record) (seq uint6
 			a.warn("job not claimed", err)
 			return 0, later, false
 		}
-		ruling := ledger.Judge(c.Last, &a.asg.Meta, a.asg.Attempt.N, a.workSeq)
+		ruling := ledger.Judge(c.Last, &a.asg.Meta, ledger.WorkOf(&a.asg, a.workSeq))
 		if ruling.Verdict == ledger.Claim {
 			expect = ruling.Expect
 			continue

@@ -163,7 +163,7 @@ func (c *carrier) end(ctx context.Context, l *line, out *engine.Outcome) error {
 			entry, expect, began, cancelled = last.Entry, last.Seq, last.At, last.Reason == wire.ReasonCancel
 			at = *last.Entry.Attempt
 		default:
-			if r := ledger.Judge(last, m, at.N, l.work); r.Verdict == ledger.Again {
+			if r := ledger.Judge(last, m, ledger.WorkOf(&l.asg, l.work)); r.Verdict == ledger.Again {
 				a.refused(ctx, last, r)
 			}
 			return nil

@@ -220,8 +220,8 @@ func (g *bundler) store(ctx context.Context, o *gathering, list []*attempt) (joi
 			g.acknowledge(a.call.msg, a.expire(ctx))
 			continue
 		case !m.Bundles(now.UnixNano()): // it has waited too long: back to the routers
-			err := g.cfg.Ledger.Requeue(ctx, &a.asg, a.body, now, now)
-			g.acknowledge(a.call.msg, map[bool]verdict{true: done, false: later}[err == nil])
+			ok, err := g.cfg.Ledger.TakeBack(ctx, &a.asg, a.workSeq, a.body)
+			g.acknowledge(a.call.msg, map[bool]verdict{true: done, false: later}[ok && err == nil])
 			continue
 		}
 		a.owner = o.b.owner()

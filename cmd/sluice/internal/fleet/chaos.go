@@ -175,12 +175,12 @@ func (c *chaos) killAll() (fault, []string) {
 }
 
 // pause stops a process where it is: for a worker long enough, now and then,
-// that others take it for dead.
+// that others take it for dead, up to minutes.
 func (c *chaos) pause() (fault, []string) {
 	p := c.victim()
 	most := 6 * time.Second
 	if p.kind == kindWorker && c.r.IntN(2) == 0 {
-		most = 25 * time.Second
+		most = []time.Duration{25 * time.Second, 25 * time.Second, 150 * time.Second}[c.r.IntN(3)]
 	}
 	return fault{what: "SIGSTOP " + p.Name, lasts: c.between(500*time.Millisecond, most), nats: p.kind == kindNATS, do: p.pause, undo: p.resume}, []string{p.Name}
 }

@@ -232,6 +232,23 @@ func (f *Fleet) connect() (jetstream.JetStream, error) {
 	return jetstream.New(nc)
 }
 
+// advisories keeps what the servers say of their streams and queues (leaders,
+// messages removed unacknowledged) in a file beside the logs, a line each,
+// until stop is called.
+func (f *Fleet) advisories(nc *nats.Conn) (stop func(), err error) {
+	file, err := os.OpenFile(filepath.Join(f.dir, "advisories.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nc.Subscribe("$JS.EVENT.ADVISORY.>", func(m *nats.Msg) {
+		_, _ = fmt.Fprintf(file, "%s\n", m.Data) // for whoever looks into a failed run
+	})
+	return func() {
+		_ = sub.Unsubscribe() // the connection closes next
+		_ = file.Close()
+	}, err
+}
+
 // awaitNATS waits until the servers can make streams.
 func (f *Fleet) awaitNATS(ctx context.Context) error {
 	return until(ctx, time.Minute, "the NATS cluster", func() error {

@@ -109,6 +109,11 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 		return nil, err
 	}
 	defer js.Conn().Close()
+	stop, err := f.advisories(js.Conn())
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
 	if err := f.ready(ctx, js, len(list)); err != nil {
 		f.logs(o.Log, 2000)
 		return nil, err
