@@ -240,13 +240,15 @@ func (f *Fleet) advisories(nc *nats.Conn) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	sub, err := nc.Subscribe("$JS.EVENT.ADVISORY.>", func(m *nats.Msg) {
+	note := func(m *nats.Msg) {
 		_, _ = fmt.Fprintf(file, "%s\n", m.Data) // for whoever looks into a failed run
-	})
-	return func() {
-		_ = sub.Unsubscribe() // the connection closes next
-		_ = file.Close()
-	}, err
+	}
+	for _, of := range []string{"STREAM", "CONSUMER"} { // requests have advisories too: a hundred megabytes
+		if _, err := nc.Subscribe("$JS.EVENT.ADVISORY."+of+".>", note); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
+	return func() { _ = file.Close() }, nil // the connection closes next
 }
 
 // awaitNATS waits until the servers can make streams.
