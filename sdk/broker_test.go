@@ -218,7 +218,7 @@ func (b *testBroker) replay(m *nats.Msg) {
 			break
 		}
 		end.Seq = s.Sequence
-		if c, ok := parseChunk(s.Header, nil); ok && req.Of == "" && (c.Attempt < req.Attempt || c.Attempt == req.Attempt && c.Index < req.Index) {
+		if c, ok := parseChunks(s.Header, s.Data); ok && req.Of == "" && (c.Attempt < req.Attempt || c.Attempt == req.Attempt && c.Index+len(c.events) <= req.Index) {
 			continue
 		}
 		if end.Messages++; end.Messages > lost {
@@ -312,14 +312,33 @@ func (b *testBroker) retry(job wire.Job, n int) {
 
 // chunk publishes one chunk as a worker does, without acknowledgement.
 func (b *testBroker) chunk(job wire.Job, attempt, index int, text string, end bool) {
-	h := nats.Header{wire.HeaderAttempt: {strconv.Itoa(attempt)}, wire.HeaderIndex: {strconv.Itoa(index)}}
-	if end {
-		h.Set(wire.HeaderEnd, "true")
-	}
-	data := fmt.Appendf(nil, `{"choices":[{"index":0,"delta":{"content":%q}}]}`, text)
-	if err := b.nc.PublishMsg(&nats.Msg{Subject: b.sub.Chunks(job.Tenant, job.ID), Header: h, Data: data}); err != nil && !b.nc.IsClosed() {
+	b.packed(job, attempt, index, end, text)
+}
+
+// packed publishes several chunks in one message.
+func (b *testBroker) packed(job wire.Job, attempt, index int, end bool, texts ...string) {
+	m := message(attempt, index, end, texts...)
+	m.Subject = b.sub.Chunks(job.Tenant, job.ID)
+	if err := b.nc.PublishMsg(m); err != nil && !b.nc.IsClosed() {
 		b.t.Error(err)
 	}
+}
+
+// message is a message of a job's chunks.
+func message(attempt, index int, end bool, texts ...string) *nats.Msg {
+	var events [][]byte
+	for _, text := range texts {
+		events = append(events, fmt.Appendf(nil, `{"choices":[{"index":0,"delta":{"content":%q}}]}`, text))
+	}
+	m := &nats.Msg{Header: nats.Header{wire.HeaderAttempt: {strconv.Itoa(attempt)}, wire.HeaderIndex: {strconv.Itoa(index)}}}
+	var sizes string
+	if m.Data, sizes = wire.PackEvents(events); sizes != "" {
+		m.Header.Set(wire.HeaderSizes, sizes)
+	}
+	if end {
+		m.Header.Set(wire.HeaderEnd, "true")
+	}
+	return m
 }
 
 // completion is a chat answer.

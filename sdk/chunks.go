@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -205,12 +204,12 @@ func (r *chunkReader) readLive(ctx context.Context) (hinted bool, err error) {
 
 // takeLive yields a live chunk, after those before it that were not heard.
 func (r *chunkReader) takeLive(ctx context.Context, m *nats.Msg) error {
-	c, ok := parseChunk(m.Header, m.Data)
+	p, ok := parseChunks(m.Header, m.Data)
 	if !ok {
 		return nil
 	}
-	if !r.gap(&c) {
-		if err := r.give(c); err != nil {
+	if !r.gap(&p.Chunk) {
+		if err := r.giveAll(&p); err != nil {
 			return err
 		}
 		if len(r.live) == 0 && r.overflowed() {
@@ -223,8 +222,8 @@ func (r *chunkReader) takeLive(ctx context.Context, m *nats.Msg) error {
 		if err := r.catchUp(ctx); err != nil {
 			return err
 		}
-		if !r.gap(&c) {
-			return r.give(c)
+		if !r.gap(&p.Chunk) {
+			return r.giveAll(&p)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -267,18 +266,18 @@ func (r *chunkReader) catchUp(ctx context.Context) error {
 	from, gap := r.read, false
 	err := c.replay(ctx, r.h.id,
 		func() wire.ReplayRequest { // with the chunk before: it may be the attempt's end
-			return wire.ReplayRequest{Attempt: r.attempt, Index: max(r.index-1, 0), After: r.read, Most: r.nextPage()}
+			return wire.ReplayRequest{Attempt: r.attempt, Index: max(r.index-1, 0), After: r.read, Most: r.nextPage(), Packed: true}
 		},
 		func(m *nats.Msg) bool {
-			chunk, ok := parseChunk(m.Header, m.Data)
+			p, ok := parseChunks(m.Header, m.Data)
 			if !ok {
 				return true
 			}
-			if r.gap(&chunk) {
+			if r.gap(&p.Chunk) {
 				gap = true
 				return false
 			}
-			inner = r.give(chunk)
+			inner = r.giveAll(&p)
 			return inner == nil
 		},
 		func(seq uint64) { r.read = seq })
@@ -369,17 +368,6 @@ func (r *chunkReader) complete(attempts int) bool {
 func (r *chunkReader) truncated() error {
 	return fail(wire.CodeStreamTruncated, nil,
 		"chunk %d of attempt %d is no longer kept: the whole answer is in the job's result", r.index, r.attempt).of(r.h.id)
-}
-
-// parseChunk reads a message of the chunks subject; ok is false for one that
-// is none.
-func parseChunk(h nats.Header, data []byte) (c Chunk, ok bool) {
-	attempt, err1 := strconv.Atoi(h.Get(wire.HeaderAttempt))
-	index, err2 := strconv.Atoi(h.Get(wire.HeaderIndex))
-	if err1 != nil || err2 != nil || attempt < 1 || index < 0 {
-		return Chunk{}, false
-	}
-	return Chunk{Attempt: attempt, Index: index, Data: data, End: h.Get(wire.HeaderEnd) == "true"}, true
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -426,14 +426,43 @@ func TestChunksFromNowhere(t *testing.T) {
 	}
 }
 
-func TestParseChunk(t *testing.T) {
+func TestParseChunks(t *testing.T) {
 	for _, tc := range []struct {
-		attempt, index string
-		ok             bool
-	}{{"1", "0", true}, {"0", "0", false}, {"", "0", false}, {"1", "", false}, {"1", "-1", false}, {"x", "0", false}} {
-		h := map[string][]string{wire.HeaderAttempt: {tc.attempt}, wire.HeaderIndex: {tc.index}}
-		if _, ok := parseChunk(h, nil); ok != tc.ok {
+		attempt, index, sizes string
+		ok                    bool
+	}{
+		{"1", "0", "", true}, {"0", "0", "", false}, {"", "0", "", false}, {"1", "", "", false}, {"1", "-1", "", false}, {"x", "0", "", false},
+		{"1", "0", "1 2", true}, {"1", "0", "1 1", false}, {"1", "0", "x", false},
+	} {
+		h := map[string][]string{wire.HeaderAttempt: {tc.attempt}, wire.HeaderIndex: {tc.index}, wire.HeaderSizes: {tc.sizes}}
+		if _, ok := parseChunks(h, []byte("abc")); ok != tc.ok {
 			t.Errorf("%+v gives %v", tc, ok)
 		}
+	}
+}
+
+// Chunks that came in one message are read from any of them on, live and late,
+// also where the reader has some of them already.
+func TestPackedChunks(t *testing.T) {
+	b := newBroker(t)
+	b.play(func(b *testBroker, job wire.Job) {
+		b.claim(job, 1)
+		b.packed(job, 1, 0, false, "a", "b")
+		b.packed(job, 1, 2, false, "c")
+		b.packed(job, 1, 3, true, "d", "e", "f")
+		b.end(job, Succeeded, ended(1, Succeeded, ""), "", completion("abcdef"))
+	})
+	all := strings.Fields("1.0 1.1 1.2 1.3 1.4 1.5$")
+	h := submit(t, b.dial(), streaming())
+	if got, err := read(t.Context(), h, 0, 0); err != nil || got != strings.Join(all, " ") {
+		t.Errorf("chunks %s, %v", got, err)
+	}
+	for i := range all {
+		if got, err := read(t.Context(), h, 1, i); err != nil || got != strings.Join(all[i:], " ") {
+			t.Errorf("chunks from %d on: %s, %v", i, got, err)
+		}
+	}
+	if text, err := h.Text(t.Context()); err != nil || text != "abcdef" {
+		t.Errorf("text %q, %v", text, err)
 	}
 }

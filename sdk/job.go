@@ -62,6 +62,11 @@ type Job struct {
 	// the body does the same.
 	Stream bool
 
+	// Pack lets a chunk message carry several events that came at once, which
+	// costs everyone less. This library reads such chunks like any other; plain
+	// NATS readers of the job's chunks must know the header Sluice-Sizes.
+	Pack bool
+
 	// Deadline is when the job ends as expired, whatever its state. Zero: never.
 	// The broker's clock counts, to the nanosecond.
 	Deadline time.Time
@@ -182,6 +187,9 @@ func (j *Job) header(id string) (nats.Header, *Error) {
 	set(wire.HeaderEndpoint, string(j.Endpoint))
 	if j.Stream {
 		set(wire.HeaderStream, "true")
+	}
+	if j.Pack {
+		set(wire.HeaderPack, "true")
 	}
 	if e := setMoment(set, wire.HeaderDeadline, j.Deadline, j.Timeout); e != nil {
 		return nil, e

@@ -22,7 +22,7 @@ func TestMessageRoundTrip(t *testing.T) {
 	}
 	at := time.Now()
 	job := Job{
-		ID: "mine", Class: Interactive, Endpoint: Messages, Request: Prompt("chat", "hi"), Stream: true,
+		ID: "mine", Class: Interactive, Endpoint: Messages, Request: Prompt("chat", "hi"), Stream: true, Pack: true,
 		Deadline: at.Add(time.Hour), Delay: time.Minute, Affinity: "user 7", Region: "us-east", MaxCost: cost,
 		Webhook: "https://example.com/hook", Batch: "b1", Labels: map[string]string{"Team": "red", "x": ""},
 		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -37,7 +37,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		t.Fatal(werr)
 	}
 	if got.Tenant != "acme" || got.Class != Interactive || got.ID != "mine" || got.Endpoint != Messages || got.Route != "chat" ||
-		!got.Stream || got.Deadline != job.Deadline.UnixNano() || got.NotBefore != at.Add(time.Minute).UnixNano() ||
+		!got.Stream || !got.Pack || got.Deadline != job.Deadline.UnixNano() || got.NotBefore != at.Add(time.Minute).UnixNano() ||
 		got.Affinity != job.Affinity || got.Region != job.Region || *got.MaxCost != *cost || got.Webhook != job.Webhook ||
 		got.Batch != "b1" || got.Trace != job.Traceparent {
 		t.Errorf("the broker reads %+v", got.Meta)

@@ -13,9 +13,16 @@ import (
 // story is one random life of a streamed job: what a worker publishes, and
 // which of it a reader hears.
 type story struct {
-	chunks []Chunk // in the order of publishing
+	chunks []piece // in the order of publishing
 	last   int     // the attempt that succeeds
 	size   int     // its chunks
+}
+
+// piece is one message: as many chunks as texts.
+type piece struct {
+	attempt, index int
+	end            bool
+	texts          []string
 }
 
 func newStory(r *rand.Rand) story {
@@ -26,10 +33,14 @@ func newStory(r *rand.Rand) story {
 			n++
 			s.size = n
 		}
-		for i := range n {
+		for i := 0; i < n; {
+			p := piece{attempt: attempt, index: i}
+			for more := 1 + r.IntN(2)*r.IntN(4); more > 0 && i < n; more, i = more-1, i+1 {
+				p.texts = append(p.texts, "x")
+			}
 			// a failed attempt may break off without an end
-			end := i == n-1 && (attempt == s.last || r.IntN(2) == 0)
-			s.chunks = append(s.chunks, Chunk{Attempt: attempt, Index: i, End: end})
+			p.end = i == n && (attempt == s.last || r.IntN(2) == 0)
+			s.chunks = append(s.chunks, p)
 		}
 	}
 	return s
@@ -70,7 +81,7 @@ func (s *story) tell(t *testing.T, b *testBroker, h *Handle, rnd *rand.Rand) (go
 	}
 	loss := rnd.IntN(4)
 	for i, c := range s.chunks {
-		b.chunk(b.known(h), c.Attempt, c.Index, "x", c.End)
+		b.packed(b.known(h), c.attempt, c.index, c.end, c.texts...)
 		if rnd.IntN(4) < loss {
 			continue
 		}
@@ -78,12 +89,12 @@ func (s *story) tell(t *testing.T, b *testBroker, h *Handle, rnd *rand.Rand) (go
 			return nil, err
 		}
 		for range 1 + rnd.IntN(2) {
-			if err := reader.takeLive(t.Context(), message(s.chunks[i])); err != nil {
+			if err := reader.takeLive(t.Context(), c.message()); err != nil {
 				return got, err
 			}
 		}
 		if i > 0 && rnd.IntN(5) == 0 { // one from before, late
-			if err := reader.takeLive(t.Context(), message(s.chunks[rnd.IntN(i)])); err != nil {
+			if err := reader.takeLive(t.Context(), s.chunks[rnd.IntN(i)].message()); err != nil {
 				return got, err
 			}
 		}
@@ -94,13 +105,7 @@ func (s *story) tell(t *testing.T, b *testBroker, h *Handle, rnd *rand.Rand) (go
 	return got, reader.finish(t.Context(), end)
 }
 
-func message(c Chunk) *nats.Msg {
-	m := &nats.Msg{Header: nats.Header{wire.HeaderAttempt: {fmt.Sprint(c.Attempt)}, wire.HeaderIndex: {fmt.Sprint(c.Index)}}}
-	if c.End {
-		m.Header.Set(wire.HeaderEnd, "true")
-	}
-	return m
-}
+func (p *piece) message() *nats.Msg { return message(p.attempt, p.index, p.end, p.texts...) }
 
 // check says what is wrong with what a reader was given.
 func (s *story) check(got []Chunk) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -60,10 +61,10 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 		most = min(req.Most, replayMost)
 	}
 	w := peek.Walk{Conn: nc, From: req.After + 1, Batch: most, Bytes: replayBytes / replayMost * most}
-	wanted := func(*nats.Msg) bool { return true }
+	wanted := func(m *nats.Msg) []*nats.Msg { return []*nats.Msg{m} }
 	switch req.Of {
 	case "", wire.ReplayChunks:
-		w.Stream, w.Subject, wanted = s.Stream(wire.StreamChunks), s.Chunks(tenant, job), from(req.Attempt, req.Index)
+		w.Stream, w.Subject, wanted = s.Stream(wire.StreamChunks), s.Chunks(tenant, job), from(&req)
 	case wire.ReplayRecords:
 		w.Stream, w.Subject = s.Stream(wire.StreamLedger), s.Records(tenant, job)
 	default:
@@ -71,12 +72,16 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 	}
 	end := &wire.ReplayEnd{Seq: req.After}
 	var failed error
+	full := false // of events that are stored together
 	more, err := w.Run(ctx, func(stored peek.Message) {
-		end.Seq = stored.Seq
-		if failed != nil || !wanted(stored.Msg) {
+		if full = full || end.Messages >= most; full || failed != nil {
 			return
 		}
-		if failed = nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: contract(stored.Header), Data: stored.Data}); failed == nil {
+		end.Seq = stored.Seq
+		for _, out := range wanted(stored.Msg) {
+			if failed = nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: contract(out.Header), Data: out.Data}); failed != nil {
+				return
+			}
 			end.Messages++
 		}
 	}, func() bool { return end.Messages > 0 })
@@ -84,7 +89,7 @@ func replay(ctx context.Context, nc *nats.Conn, s wire.Subjects, m *nats.Msg) *w
 		end.Error = &wire.AnswerError{Code: wire.CodeUnavailable, Message: "the replay broke off, try again"}
 		return end
 	}
-	end.More = more
+	end.More = more || full
 	return end
 }
 
@@ -100,15 +105,41 @@ func contract(h nats.Header) nats.Header {
 	return out
 }
 
-// from tells the chunks of attempt from index on, and of the attempts after
-// it.
-func from(attempt, index int) func(*nats.Msg) bool {
-	return func(m *nats.Msg) bool {
-		a, err := strconv.Atoi(m.Header.Get(wire.HeaderAttempt))
-		if err != nil {
-			return false
+// from gives the chunks of attempt from index on, and of the attempts after it:
+// one message for each event, unless packed ones are asked for.
+func from(req *wire.ReplayRequest) func(*nats.Msg) []*nats.Msg {
+	return func(m *nats.Msg) []*nats.Msg {
+		a, err1 := strconv.Atoi(m.Header.Get(wire.HeaderAttempt))
+		i, err2 := strconv.Atoi(m.Header.Get(wire.HeaderIndex))
+		sizes := m.Header.Get(wire.HeaderSizes)
+		first := 0 // of its events that is wanted
+		if a == req.Attempt {
+			first = max(req.Index-i, 0)
 		}
-		i, err := strconv.Atoi(m.Header.Get(wire.HeaderIndex))
-		return err == nil && (a > attempt || a == attempt && i >= index)
+		if err1 != nil || err2 != nil || a < req.Attempt || first >= wire.PackedEvents(sizes) {
+			return nil
+		}
+		if sizes == "" || req.Packed {
+			return []*nats.Msg{m}
+		}
+		return single(m, i, first, sizes)
 	}
+}
+
+// single is a message for each event of a packed one, from its event first on.
+func single(m *nats.Msg, index, first int, sizes string) (out []*nats.Msg) {
+	events, ok := wire.UnpackEvents(sizes, m.Data)
+	if !ok {
+		return nil
+	}
+	for n := first; n < len(events); n++ {
+		h := maps.Clone(m.Header)
+		delete(h, wire.HeaderSizes)
+		h[wire.HeaderIndex] = []string{strconv.Itoa(index + n)}
+		if n < len(events)-1 {
+			delete(h, wire.HeaderEnd)
+		}
+		out = append(out, &nats.Msg{Header: h, Data: events[n]})
+	}
+	return out
 }

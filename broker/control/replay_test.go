@@ -90,7 +90,14 @@ func (b *bench) ask(subject, body string) (string, wire.ReplayEnd) {
 		}
 		more := m.Header.Get("Sluice-More")
 		if more == "" {
-			got = append(got, m.Header.Get(wire.HeaderStatus)+m.Header.Get(wire.HeaderAttempt)+"."+m.Header.Get(wire.HeaderIndex))
+			one := m.Header.Get(wire.HeaderStatus) + m.Header.Get(wire.HeaderAttempt) + "." + m.Header.Get(wire.HeaderIndex)
+			if n := wire.PackedEvents(m.Header.Get(wire.HeaderSizes)); n > 1 {
+				one += "+" + strconv.Itoa(n)
+			}
+			if m.Header.Get(wire.HeaderEnd) != "" {
+				one += "$"
+			}
+			got = append(got, one)
 			continue
 		}
 		var end wire.ReplayEnd
@@ -128,6 +135,39 @@ func TestReplayFromAPlace(t *testing.T) {
 	}
 	if got, end := b.ask(b.s.Replay("other", "j"), ""); got != "" || end.Error != nil || end.More {
 		t.Errorf("another tenant's job of the same name: %q, %+v", got, end)
+	}
+}
+
+// Chunks that are stored together are given one by one, unless the reader knows
+// how to part them.
+func TestReplayOfPackedChunks(t *testing.T) {
+	b := newBench(t)
+	pack := func(index int, sizes string, more ...string) {
+		b.store(b.s.Chunks("acme", "j"), 6, append(more, wire.HeaderAttempt, "1", wire.HeaderIndex, strconv.Itoa(index), wire.HeaderSizes, sizes)...)
+	}
+	pack(0, "1 2 3")
+	b.chunk("j", 1, 3, 6)
+	pack(4, "2 4", wire.HeaderEnd, "true")
+	pack(6, "2 5") // not its size: nobody's chunk
+	b.chunk("j", 2, 0, 1)
+	for body, want := range map[string]string{
+		"":                                      "1.0 1.1 1.2 1.3 1.4 1.5$ 2.0",
+		`{"attempt":1,"index":2}`:               "1.2 1.3 1.4 1.5$ 2.0",
+		`{"attempt":1,"index":5}`:               "1.5$ 2.0",
+		`{"attempt":2}`:                         "2.0",
+		`{"after":1}`:                           "1.3 1.4 1.5$ 2.0",
+		`{"packed":true,"attempt":1,"index":2}`: "1.0+3 1.3 1.4+2$ 1.6+2 2.0",
+		`{"packed":true,"attempt":1,"index":3}`: "1.3 1.4+2$ 1.6+2 2.0",
+	} {
+		got, end := b.ask(b.s.Replay("acme", "j"), body)
+		if got != want || end.More || end.Error != nil {
+			t.Errorf("%s gives %q, %+v; want %q", body, got, end, want)
+		}
+	}
+	got, end := b.ask(b.s.Replay("acme", "j"), `{"most":2}`)
+	rest, last := b.ask(b.s.Replay("acme", "j"), fmt.Sprintf(`{"after":%d}`, end.Seq))
+	if got != "1.0 1.1 1.2" || !end.More || rest != "1.3 1.4 1.5$ 2.0" || last.More {
+		t.Errorf("two at most: %q, %+v, then %q, %+v", got, end, rest, last)
 	}
 }
 

@@ -281,12 +281,23 @@ func (b *broker) retry(job wire.Job, n int) {
 // chunks publishes an attempt's chunks as a worker does; last says that the
 // final one is the attempt's end.
 func (b *broker) chunks(job wire.Job, attempt, from int, last bool, data ...string) {
-	for i, d := range data {
-		h := nats.Header{wire.HeaderAttempt: {strconv.Itoa(attempt)}, wire.HeaderIndex: {strconv.Itoa(from + i)}}
-		if last && i == len(data)-1 {
+	for n := 1; len(data) > 0; from, data = from+n, data[n:] {
+		if n = 1; job.Pack {
+			n = min(len(data), 3)
+		}
+		var events [][]byte
+		for _, d := range data[:n] {
+			events = append(events, []byte(d))
+		}
+		body, sizes := wire.PackEvents(events)
+		h := nats.Header{wire.HeaderAttempt: {strconv.Itoa(attempt)}, wire.HeaderIndex: {strconv.Itoa(from)}}
+		if sizes != "" {
+			h.Set(wire.HeaderSizes, sizes)
+		}
+		if last && n == len(data) {
 			h.Set(wire.HeaderEnd, "true")
 		}
-		m := &nats.Msg{Subject: b.sub.Chunks(job.Tenant, job.ID), Header: h, Data: []byte(d)}
+		m := &nats.Msg{Subject: b.sub.Chunks(job.Tenant, job.ID), Header: h, Data: body}
 		if err := b.nc.PublishMsg(m); err != nil && !b.nc.IsClosed() {
 			b.t.Error(err)
 		}

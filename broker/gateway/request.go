@@ -79,6 +79,8 @@ func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.
 	if e == wire.Responses && isTrue(jsonscan.Get(body, "background")) {
 		r.inBackground(body)
 	}
+	// Who says in a header that chunks are to be published may read them there.
+	r.meta.Pack = r.meta.Pack || r.meta.Stream && h.Get(wire.HeaderStream) == "" && h.Get(wire.HeaderPack) == ""
 	r.job = jobOf(&r.meta, body)
 	return r, nil
 }
@@ -98,7 +100,7 @@ func (r *request) inBackground(body []byte) {
 // jobOf is the job that m describes, for the SDK.
 func jobOf(m *wire.Meta, body []byte) sdk.Job {
 	j := sdk.Job{
-		ID: m.ID, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Affinity: m.Affinity, Region: m.Region,
+		ID: m.ID, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Pack: m.Pack, Affinity: m.Affinity, Region: m.Region,
 		MaxCost: m.MaxCost, Webhook: m.Webhook, Batch: m.Batch, Labels: m.Labels, Traceparent: m.Trace, Tracestate: m.TraceState,
 	}
 	if m.Deadline != 0 {

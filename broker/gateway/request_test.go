@@ -92,6 +92,33 @@ func TestParseSetsWhatTheGatewayActsOn(t *testing.T) {
 	}
 }
 
+// A client that says in a header that chunks are to be published may read them
+// over NATS, one event in each message.
+func TestPackedUnlessAskedFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		body   string
+		header []string
+		want   bool
+	}{
+		"no stream":     {chatBody, nil, false},
+		"stream":        {streamBody, nil, true},
+		"by header":     {streamBody, []string{"Sluice-Stream", "true"}, false},
+		"header alone":  {chatBody, []string{"Sluice-Stream", "true"}, false},
+		"not packed":    {streamBody, []string{"Sluice-Pack", "false"}, false},
+		"both":          {streamBody, []string{"Sluice-Stream", "true", "Sluice-Pack", "true"}, true},
+		"in background": {`{"model":"m","input":"x","background":true}`, nil, true},
+	} {
+		e := wire.ChatCompletions
+		if name == "in background" {
+			e = wire.Responses
+		}
+		r, f := parse("acme", e, headers(c.header...), []byte(c.body), time.Unix(1_800_000_000, 0))
+		if f != nil || r.meta.Pack != c.want || r.job.Pack != c.want {
+			t.Errorf("%s: %v, want %v: %v", name, r, c.want, f)
+		}
+	}
+}
+
 func TestDeadlinesCountFromTheGatewaysClock(t *testing.T) {
 	now := time.Unix(1_800_000_000, 5)
 	r, f := parse("acme", wire.ChatCompletions, headers("Sluice-Deadline", "90s", "Sluice-Not-Before", "2027-01-15T08:00:30.5Z"), []byte(chatBody), now)

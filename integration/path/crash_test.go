@@ -3,6 +3,7 @@ package path
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +90,31 @@ func TestLostWorker(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLostWorkerOfPackedChunks: every event that was published counts, also those
+// that went together, and the stream is closed behind the last.
+func TestLostWorkerOfPackedChunks(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g", "h"), every: 30 * time.Second, burst: 4})
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+		w1 := r.procs[len(r.procs)-1]
+		id := r.publish(chat, wire.HeaderStream, "true", wire.HeaderPack, "true")
+		r.reached(id, wire.Running)
+		r.worker("w2")
+		time.Sleep(50 * time.Second)
+		w1.gate.kill()
+		r.result(id)
+		if cut := r.history(id)[1].Entry.Attempt; cut.ErrorCode != wire.CodeInterrupted || cut.Usage.Output != 4 {
+			t.Errorf("%+v, want 4 chunks", cut)
+		}
+		stored := r.chunks(id)
+		checkChunks(t, stored, 2)
+		if len(stored) < 5 || stored[4].attempt != 1 || !stored[4].end || !strings.Contains(stored[4].data, "interrupted") {
+			t.Errorf("chunks %+v", stored)
+		}
+		r.empty()
+	})
 }
 
 // TestLostWorkerAfterDeadline: the deadline passes while nobody holds the job.

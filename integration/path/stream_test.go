@@ -34,19 +34,25 @@ func (r *rig) chunks(job string) []chunk {
 		if err != nil {
 			return out
 		}
-		out = append(out, r.chunk(m.Header, m.Data, m.Time))
+		out = append(out, r.chunk(m.Header, m.Data, m.Time)...)
 		seq = m.Sequence + 1
 	}
 }
 
-func (r *rig) chunk(h nats.Header, data []byte, at time.Time) chunk {
+// chunk is the chunks of one message.
+func (r *rig) chunk(h nats.Header, data []byte, at time.Time) (out []chunk) {
 	r.t.Helper()
 	attempt, err1 := strconv.Atoi(h.Get("Sluice-Attempt"))
 	index, err2 := strconv.Atoi(h.Get("Sluice-Index"))
-	if err1 != nil || err2 != nil {
+	events, ok := wire.UnpackEvents(h.Get("Sluice-Sizes"), data)
+	if err1 != nil || err2 != nil || !ok {
 		r.t.Errorf("chunk with headers %v", h)
 	}
-	return chunk{attempt, index, h.Get("Sluice-End") == "true", string(data), at}
+	for i, e := range events {
+		end := i == len(events)-1 && h.Get("Sluice-End") == "true"
+		out = append(out, chunk{attempt, index + i, end, string(e), at})
+	}
+	return out
 }
 
 // checkChunks checks the contract of section 2: from 0, no gap, no repeat
@@ -87,7 +93,7 @@ func TestStream(t *testing.T) {
 				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
 				var live []chunk
 				if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(m *nats.Msg) {
-					live = append(live, r.chunk(m.Header, m.Data, time.Now()))
+					live = append(live, r.chunk(m.Header, m.Data, time.Now())...)
 				}); err != nil {
 					t.Fatal(err)
 				}
@@ -125,52 +131,97 @@ func TestStream(t *testing.T) {
 }
 
 // TestStreamBurst: events that come together go together, and none waits for the
-// next burst.
+// next burst. A job that takes packed chunks has them in few messages, any other
+// one in each.
 func TestStreamBurst(t *testing.T) {
-	bubble(t, func(t *testing.T, dir string) {
-		p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g"), every: 10 * time.Second, burst: 3})
-		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
-		var live []chunk
-		if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(m *nats.Msg) {
-			live = append(live, r.chunk(m.Header, m.Data, time.Now()))
-		}); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		id := r.publish(chat, wire.HeaderStream, "true")
-		if res := r.result(id); res.Status != wire.Succeeded || !bytes.Contains(res.Body, []byte("abcdefg")) {
-			t.Fatalf("%s: %s", res.Status, res.Body)
-		}
-		checkChunks(t, live, 1)
-		checkChunks(t, r.chunks(id), 1)
-		if len(live) != 10 || !strings.Contains(live[6].data, `"g"`) || live[9].data != "[DONE]" {
-			t.Fatalf("%d chunks: %+v", len(live), live)
-		}
-		for i, c := range live[:9] {
-			near(t, "chunk "+strconv.Itoa(i), c.at.Sub(began), time.Duration(i/3+1)*10*time.Second, 10*time.Millisecond)
-		}
-		r.empty()
-	})
+	for pack, want := range map[string]int{"": 10, "true": 6} { // the first of a burst does not wait
+		t.Run("pack "+pack, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g"), every: 10 * time.Second, burst: 3})
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+				var live []chunk
+				messages := 0
+				if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(m *nats.Msg) {
+					messages++
+					live = append(live, r.chunk(m.Header, m.Data, time.Now())...)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				id := r.publish(chat, wire.HeaderStream, "true", wire.HeaderPack, pack)
+				if res := r.result(id); res.Status != wire.Succeeded || !bytes.Contains(res.Body, []byte("abcdefg")) {
+					t.Fatalf("%s: %s", res.Status, res.Body)
+				}
+				checkChunks(t, live, 1)
+				checkChunks(t, r.chunks(id), 1)
+				if len(live) != 10 || !strings.Contains(live[6].data, `"g"`) || live[9].data != "[DONE]" || messages != want {
+					t.Fatalf("%d chunks in %d messages, want %d: %+v", len(live), messages, want, live)
+				}
+				for i, c := range live[:9] {
+					near(t, "chunk "+strconv.Itoa(i), c.at.Sub(began), time.Duration(i/3+1)*10*time.Second, 10*time.Millisecond)
+				}
+				r.empty()
+			})
+		})
+	}
 }
 
 // TestCutBurst: what a provider sent before its stream broke off is there.
 func TestCutBurst(t *testing.T) {
+	for _, pack := range []string{"false", "true"} {
+		t.Run("pack "+pack, func(t *testing.T) {
+			bubble(t, func(t *testing.T, dir string) {
+				p := &script{reply: func(n int, _ string) reply {
+					if n == 1 {
+						return reply{events: words("one ", "two ", "three ")[:3], cut: true}
+					}
+					return reply{events: words("uno ", "dos")}
+				}}
+				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
+				id := r.publish(chat, wire.HeaderStream, "true", wire.HeaderPack, pack)
+				if res := r.result(id); res.Status != wire.Succeeded || res.Entry.Attempt.N != 2 {
+					t.Fatalf("%s by %+v", res.Status, res.Entry.Attempt)
+				}
+				stored := r.chunks(id)
+				checkChunks(t, stored, 2)
+				if len(stored) != 4+5 || !strings.Contains(stored[2].data, "three") || !strings.Contains(stored[3].data, "stream_truncated") {
+					t.Errorf("chunks %+v", stored)
+				}
+			})
+		})
+	}
+}
+
+// TestPackedStreamIsBounded: a slow reader holds messages, so none of several
+// events is large; and every event is there.
+func TestPackedStreamIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, dir string) {
-		p := &script{reply: func(n int, _ string) reply {
-			if n == 1 {
-				return reply{events: words("one ", "two ", "three ")[:3], cut: true}
-			}
-			return reply{events: words("uno ", "dos")}
-		}}
+		list := make([]string, 300)
+		for i := range list {
+			list[i] = strings.Repeat("x", 1+i%7*200+i/299*20_000)
+		}
+		p := always(reply{events: words(list...)})
 		r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
-		id := r.publish(chat, wire.HeaderStream, "true")
-		if res := r.result(id); res.Status != wire.Succeeded || res.Entry.Attempt.N != 2 {
-			t.Fatalf("%s by %+v", res.Status, res.Entry.Attempt)
+		packed := 0
+		if _, err := r.nc.Subscribe(r.subj.Chunks("acme", "*"), func(m *nats.Msg) {
+			n := wire.PackedEvents(m.Header.Get(wire.HeaderSizes))
+			if n > 1 {
+				packed++
+			}
+			if n > 64 || n > 1 && len(m.Data) > 8<<10 {
+				t.Errorf("%d bytes of %d events", len(m.Data), n)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		id := r.publish(chat, wire.HeaderStream, "true", wire.HeaderPack, "true")
+		if res := r.result(id); res.Status != wire.Succeeded {
+			t.Fatalf("%s: %s", res.Status, res.Body)
 		}
 		stored := r.chunks(id)
-		checkChunks(t, stored, 2)
-		if len(stored) != 4+5 || !strings.Contains(stored[2].data, "three") || !strings.Contains(stored[3].data, "stream_truncated") {
-			t.Errorf("chunks %+v", stored)
+		checkChunks(t, stored, 1)
+		if len(stored) != len(list)+3 || packed < 10 {
+			t.Errorf("%d chunks, %d messages of several", len(stored), packed)
 		}
 	})
 }

@@ -49,8 +49,9 @@ type ReplayRequest struct {
 	Of      string `json:"of,omitempty"`      // ReplayChunks (the default) or ReplayRecords
 	Attempt int    `json:"attempt,omitempty"` // chunks of this attempt from Index on, and of the attempts after it
 	Index   int    `json:"index,omitempty"`
-	After   uint64 `json:"after,omitempty"` // Seq of an earlier answer, to go on behind it
-	Most    int    `json:"most,omitempty"`  // messages of the answer; 0, or more than the broker gives at once: 256
+	After   uint64 `json:"after,omitempty"`  // Seq of an earlier answer, to go on behind it
+	Most    int    `json:"most,omitempty"`   // messages of the answer; 0, or more than the broker gives at once: 256
+	Packed  bool   `json:"packed,omitempty"` // chunk messages as they are stored, also with several events; otherwise one for each event
 }
 
 // What a replay can be of.

@@ -97,6 +97,8 @@ func (s *scanner) meta(m *Meta) error {
 			return str(s, &m.Route)
 		case "st":
 			return s.boolean(&m.Stream)
+		case "pk":
+			return s.boolean(&m.Pack)
 		case "dl":
 			return integer(s, &m.Deadline)
 		case "nb":

@@ -99,6 +99,9 @@ func (o *objectWriter) meta(m *Meta) {
 	if m.Stream {
 		o.key("st").truth(true)
 	}
+	if m.Pack {
+		o.key("pk").truth(true)
+	}
 	o.optInt("dl", m.Deadline)
 	o.optInt("nb", m.NotBefore)
 	o.optText("af", m.Affinity)

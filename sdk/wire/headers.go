@@ -6,6 +6,7 @@ const (
 	HeaderJobID     = "Sluice-Job-Id"
 	HeaderEndpoint  = "Sluice-Endpoint"
 	HeaderStream    = "Sluice-Stream"
+	HeaderPack      = "Sluice-Pack" // chunk messages may carry several events
 	HeaderDeadline  = "Sluice-Deadline"
 	HeaderNotBefore = "Sluice-Not-Before"
 	HeaderAffinity  = "Sluice-Affinity"
@@ -35,7 +36,8 @@ const (
 
 	HeaderIndex = "Sluice-Index"
 	HeaderEnd   = "Sluice-End"
-	HeaderMore  = "Sluice-More" // on the end marker of a replay
+	HeaderSizes = "Sluice-Sizes" // bytes of each event of a chunk message, with spaces between; absent: it is one event
+	HeaderMore  = "Sluice-More"  // on the end marker of a replay
 )
 
 // Headers between Sluice's own parts. ParseJob never reads them (I2); they

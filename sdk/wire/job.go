@@ -35,6 +35,7 @@ type Meta struct {
 	Endpoint    Endpoint          `json:"e"`
 	Route       string            `json:"m"` // the model name that the client asked for
 	Stream      bool              `json:"st,omitempty"`
+	Pack        bool              `json:"pk,omitempty"` // chunk messages may carry several events: whoever submitted it reads them so
 	Deadline    int64             `json:"dl,omitempty"` // Unix nanoseconds, 0: none
 	NotBefore   int64             `json:"nb,omitempty"` // Unix nanoseconds, 0: now
 	Affinity    string            `json:"af,omitempty"`
@@ -147,7 +148,7 @@ func (j *Job) parseHeaders(h map[string][]string, at time.Time) *Error {
 	if e := r.text(HeaderEndpoint, 128); e != "" {
 		j.Endpoint = Endpoint(e)
 	}
-	j.Stream = r.boolean(HeaderStream)
+	j.Stream, j.Pack = r.boolean(HeaderStream), r.boolean(HeaderPack)
 	j.Deadline = r.moment(HeaderDeadline, at)
 	j.NotBefore = r.moment(HeaderNotBefore, at)
 	j.Affinity = r.text(HeaderAffinity, 256)

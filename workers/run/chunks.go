@@ -17,7 +17,8 @@ import (
 //
 // An event is published at once, unless one was less than chunkPause ago: what
 // comes faster than anybody reads goes together, and costs the connection, the
-// server and each reader one wake-up instead of one for each event.
+// server and each reader one wake-up instead of one for each event. Of a job
+// that says so (wire.Meta.Pack) they also go as one message.
 type chunker struct {
 	a *attempt
 	n int
@@ -36,6 +37,8 @@ type chunker struct {
 const (
 	chunkPause = 2 * time.Millisecond // between two publishes of one attempt
 	chunkHeld  = 64 << 10             // bytes of events that wait at most
+	packMost   = 64                   // events of one message
+	packBytes  = 8 << 10              // of events of one message that has several: a slow reader holds messages
 )
 
 // emit publishes one event, or holds it for chunkPause at most. An error may be
@@ -75,37 +78,68 @@ func (c *chunker) due() {
 
 // publish publishes what is held. The caller holds the lock.
 func (c *chunker) publish(now time.Time) error {
-	for i, event := range c.held {
-		c.held[i] = nil
+	for rest := c.held; len(rest) > 0; {
+		n := c.packed(rest)
 		if c.err == nil {
-			c.err = c.one(event)
+			c.err = c.one(rest[:n])
 		}
+		rest = rest[n:]
 	}
+	clear(c.held)
 	c.held, c.size, c.sent = c.held[:0], 0, now
 	return c.err
 }
 
-func (c *chunker) one(event []byte) error {
+// packed is how many of the events go into one message.
+func (c *chunker) packed(events [][]byte) int {
+	if !c.a.asg.Meta.Pack {
+		return 1
+	}
+	n, size := 1, len(events[0])
+	for n < min(len(events), packMost) && size+len(events[n]) <= packBytes {
+		size += len(events[n])
+		n++
+	}
+	return n
+}
+
+func (c *chunker) one(events [][]byte) error {
 	if c.msg == nil {
 		c.msg = chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, nil, false)
 	}
-	c.msg.Header[wire.HeaderIndex][0], c.msg.Data = strconv.Itoa(c.index), event
+	c.msg.Header[wire.HeaderIndex][0] = strconv.Itoa(c.index)
+	pack(c.msg, events)
 	if err := c.a.cfg.JS.Conn().PublishMsg(c.msg); err != nil {
 		return err
 	}
-	c.index++
+	c.index += len(events)
 	return nil
 }
 
+// pack makes events the body of m.
+func pack(m *nats.Msg, events [][]byte) {
+	var sizes string
+	if m.Data, sizes = wire.PackEvents(events); sizes == "" {
+		delete(m.Header, wire.HeaderSizes)
+	} else {
+		m.Header[wire.HeaderSizes] = []string{sizes}
+	}
+}
+
 // end publishes what is held and the last event, and waits until all are
-// stored. It fails only for an event before the last.
+// stored. It fails only for an event before the last message.
 func (c *chunker) end(event []byte) error {
 	c.mu.Lock()
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	var before [][]byte // that go with the last
+	if all := append(c.held, event); c.packed(all) == len(all) {
+		before, c.held = c.held, nil
+	}
 	err := c.publish(time.Now())
-	m := chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, event, true)
+	m := chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, nil, true)
+	pack(m, append(before, event))
 	c.ended = true
 	c.mu.Unlock() // due must not wait for a server
 	ctx, cancel := context.WithTimeout(context.Background(), chunkTimeout)
@@ -166,7 +200,7 @@ func (a *attempt) streamed(ctx context.Context, n int) (chunks int64, ended bool
 	if err != nil {
 		return 0, false, nil //nolint:nilerr // a chunk that is not ours says nothing
 	}
-	return index + 1, m.Header.Get(wire.HeaderEnd) != "", nil
+	return index + int64(wire.PackedEvents(m.Header.Get(wire.HeaderSizes))), m.Header.Get(wire.HeaderEnd) != "", nil
 }
 
 // closeCut ends the stream of a cut attempt for its readers.
