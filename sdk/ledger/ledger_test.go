@@ -232,14 +232,15 @@ func TestTakeBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for m := range m.Messages() {
-				b, err := wire.DecodeAssignment(m.Headers())
-				if err != nil || string(m.Data()) != "body" {
-					t.Fatalf("queued again: %q, %v", m.Data(), err)
-				}
-				return &b
+			again, ok := <-m.Messages()
+			if !ok {
+				return nil
 			}
-			return nil
+			b, err := wire.DecodeAssignment(again.Headers())
+			if err != nil || string(again.Data()) != "body" {
+				t.Fatalf("queued again: %q, %v", again.Data(), err)
+			}
+			return &b
 		}
 		a := &wire.Assignment{Meta: record("").Entry.Meta, Attempt: &wire.Attempt{N: 1}}
 		b := take(a, 20, true)
