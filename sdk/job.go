@@ -43,6 +43,11 @@ type Job struct {
 	// a new UUIDv7.
 	ID string
 
+	// Key is the name of the tenant's key that the job counts for in budgets.
+	// Only connections of Sluice's own parts may say it; others are refused with
+	// wire.CodePermission. Empty: the key that the connection has logged in with.
+	Key string
+
 	// Class defaults to Standard.
 	Class Class
 
@@ -146,14 +151,14 @@ func (c *Client) message(j *Job) (*nats.Msg, string, *Error) {
 	if e != nil {
 		return nil, id, e.of(id)
 	}
-	if _, err := wire.ParseJob(c.tenant, class, header, body, 0, time.Now()); err != nil {
+	if _, err := wire.ParseJob(wire.Payer(c.tenant, j.Key), class, header, body, 0, time.Now()); err != nil {
 		return nil, id, fromWire(err, id)
 	}
 	header[wire.HeaderMsgID] = []string{rand.Text()}
 	if size, limit := messageSize(header, body), c.nc.MaxPayload(); int64(size) > limit {
 		return nil, id, fail(wire.CodeTooLarge, nats.ErrMaxPayload, "the job has %d bytes with its headers, more than the %d that the server takes", size, limit).of(id)
 	}
-	return &nats.Msg{Subject: c.subjects.Jobs(c.tenant, class), Header: header, Data: body}, id, nil
+	return &nats.Msg{Subject: c.subjects.Jobs(wire.Payer(c.tenant, j.Key), class), Header: header, Data: body}, id, nil
 }
 
 // newID is a UUIDv7, so IDs sort by time.

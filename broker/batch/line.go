@@ -71,7 +71,7 @@ func readLine(line []byte, endpoint wire.Endpoint) (r request, f *Fault) {
 
 // check is what is wrong with a line's body, and the job that it is.
 func (m *Manifest) check(r *request, line int64, now time.Time) (wire.Meta, *wire.Error) {
-	job, err := wire.ParseJob(m.Tenant, wire.Batch, m.header(line), r.body, 0, now)
+	job, err := wire.ParseJob(wire.Payer(m.Tenant, m.Key), wire.Batch, m.header(line), r.body, 0, now)
 	if err == nil && job.Stream {
 		err = wire.Errorf(wire.CodeInvalidRequest, "stream", "a line of a batch cannot be streamed: leave stream out")
 	}

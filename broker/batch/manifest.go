@@ -81,6 +81,7 @@ type Manifest struct {
 // Spec is a batch as its client wants it.
 type Spec struct {
 	Tenant    string            `json:"tenant"`
+	Key       string            `json:"key,omitempty"` // name of the tenant's key that made it; empty: its own
 	API       API               `json:"api"`
 	Endpoint  wire.Endpoint     `json:"endpoint"`
 	Input     string            `json:"input"` // file ID
@@ -209,6 +210,7 @@ func (s *Store) Submit(ctx context.Context, spec Spec, unique string, deadline t
 		return nil, err
 	}
 	first := m.Spec
+	first.Key = spec.Key       // whichever key comes again, it is the same batch
 	if spec.API == Anthropic { // its input was uploaded with it, and so again
 		first.Input = spec.Input
 	}

@@ -110,7 +110,7 @@ func (s *submitter) isOver() bool {
 
 // send publishes a line's job, and waits while too much is on its way.
 func (s *submitter) send(r *request, n int64) error {
-	msg := &nats.Msg{Subject: s.s.cfg.Subjects.Jobs(s.m.Tenant, wire.Batch), Header: s.m.header(n), Data: append([]byte(nil), r.body...)}
+	msg := &nats.Msg{Subject: s.s.cfg.Subjects.Jobs(wire.Payer(s.m.Tenant, s.m.Key), wire.Batch), Header: s.m.header(n), Data: append([]byte(nil), r.body...)}
 	f, err := s.s.pub.Publish(msg)
 	if err != nil {
 		return err

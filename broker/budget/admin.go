@@ -39,7 +39,7 @@ type Entry struct {
 }
 
 // List is how the budgets stand, by ID. With a tenant, only those whose scope
-// names it.
+// names it or one of its keys.
 func (b *Book) List(tenant string, now time.Time) []Entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,7 +48,7 @@ func (b *Book) List(tenant string, now time.Time) []Entry {
 		return out
 	}
 	for _, s := range b.state.Standings(now.UnixNano()) {
-		if tenant == "" || s.Budget.Scope.Names(account.Tenant, tenant) {
+		if of, _ := s.Budget.Scope.Tenant(); tenant == "" || of == tenant {
 			_, set := b.stored[s.Budget.ID()]
 			out = append(out, entryOf(&s, set))
 		}

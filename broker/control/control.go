@@ -93,7 +93,7 @@ const requestTimeout = 30 * time.Second
 
 // New makes a Service; it does no I/O.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, index: newIndexes(cfg.JS.Conn(), cfg.Subjects), busy: make(chan struct{}, maxBusy)}
+	return &Service{cfg: cfg, index: newIndexes(cfg.JS, cfg.Subjects), busy: make(chan struct{}, maxBusy)}
 }
 
 // queueGroup shares the requests among all processes that answer.

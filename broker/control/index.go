@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/broker/peek"
+	"github.com/sluicehq/sluice/broker/topology"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -26,9 +29,14 @@ var errSearching = errors.New("the tenant's queue is still being searched")
 
 // indexes are those of the tenants that were asked for.
 type indexes struct {
+	js       jetstream.JetStream
 	conn     *nats.Conn
 	subjects wire.Subjects
 	most     int
+
+	listing chan struct{}       // a token; who has it reads which payers' jobs wait
+	listed  time.Time           // when that was begun last
+	payers  map[string][]string // jobs subjects of tenants' named keys, by tenant
 
 	mu   sync.Mutex
 	seed maphash.Seed
@@ -40,27 +48,63 @@ type indexes struct {
 type index struct {
 	turn chan struct{}
 	used time.Time
-	next [3]uint64           // first sequence that was not read, by queue
+	next map[string]uint64   // first sequence that was not read, by subject
 	at   map[uint64]standsAt // by hash of the ID; the latest copy
 }
 
 type standsAt struct {
-	queue uint8
+	sched bool // in the stream SCHED, else in JOBS
 	seq   uint64
 }
 
-func newIndexes(conn *nats.Conn, s wire.Subjects) *indexes {
-	return &indexes{conn: conn, subjects: s, most: indexMost, seed: maphash.MakeSeed(), of: map[string]*index{}}
+func newIndexes(js jetstream.JetStream, s wire.Subjects) *indexes {
+	return &indexes{js: js, conn: js.Conn(), subjects: s, listing: make(chan struct{}, 1), most: indexMost, seed: maphash.MakeSeed(), of: map[string]*index{}}
 }
 
-// queues are where a tenant's jobs wait; for each the stream and the subject.
-func (x *indexes) queues(tenant string) [3][2]string {
-	s := x.subjects
-	return [3][2]string{
-		{s.Stream(wire.StreamJobs), s.Jobs(tenant, "*")},
-		{s.Stream(wire.StreamJobs), s.BacklogOf(tenant)},
-		{s.Stream(wire.StreamSched), s.Requeue(tenant, "*")},
+// queues are the subjects on which a tenant's jobs wait, those that jobs leave
+// for another before that one. Only the last is in the stream SCHED.
+func (x *indexes) queues(ctx context.Context, tenant string) ([]string, error) {
+	keyed, err := x.keyed(ctx, tenant)
+	if err != nil {
+		return nil, err
 	}
+	s := x.subjects
+	return append(keyed, s.Jobs(tenant, "*"), s.BacklogOf(tenant), s.Requeue(tenant, "*")), nil
+}
+
+// keyed are the subjects of jobs that were submitted with a tenant's named keys:
+// whichever those are, also such as are no longer configured. The stream is asked
+// once for all who have come until then.
+func (x *indexes) keyed(ctx context.Context, tenant string) ([]string, error) {
+	came := time.Now()
+	select {
+	case x.listing <- struct{}{}:
+		defer func() { <-x.listing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if !x.listed.After(came) {
+		began := time.Now()
+		all, err := topology.Waiting(ctx, x.js, x.subjects.Stream(wire.StreamJobs), x.subjects.Jobs("*", "*"))
+		if err != nil {
+			return nil, err
+		}
+		x.listed, x.payers = began, map[string][]string{}
+		for subject := range all {
+			payer, _, _ := x.subjects.SplitJobs(subject)
+			if tenant, key := wire.SplitPayer(payer); key != "" {
+				x.payers[tenant] = append(x.payers[tenant], subject)
+			}
+		}
+	}
+	return slices.Clone(x.payers[tenant]), nil
+}
+
+func (x *indexes) stream(sched bool) string {
+	if sched {
+		return x.subjects.Stream(wire.StreamSched)
+	}
+	return x.subjects.Stream(wire.StreamJobs)
 }
 
 // find looks for a queued job; nil: there is none. The error errSearching says
@@ -96,7 +140,7 @@ func (x *indexes) index(tenant string) *index {
 	}
 	i := x.of[tenant]
 	if i == nil {
-		i = &index{turn: make(chan struct{}, 1), at: map[uint64]standsAt{}}
+		i = &index{turn: make(chan struct{}, 1), next: map[string]uint64{}, at: map[uint64]standsAt{}}
 		x.of[tenant] = i
 	}
 	i.used = now
@@ -109,7 +153,7 @@ func (x *indexes) lookUp(ctx context.Context, i *index, tenant, job string) (*wi
 	if !ok {
 		return nil, nil
 	}
-	m, ok, err := peek.At(ctx, x.conn, x.queues(tenant)[at.queue][0], at.seq)
+	m, ok, err := peek.At(ctx, x.conn, x.stream(at.sched), at.seq)
 	if err != nil {
 		return nil, err
 	}
@@ -125,22 +169,26 @@ func (x *indexes) lookUp(ctx context.Context, i *index, tenant, job string) (*wi
 // extend reads what has come since the last question. Where that takes too
 // long, the next question goes on.
 func (x *indexes) extend(ctx context.Context, i *index, tenant string) error {
-	for q, where := range x.queues(tenant) {
-		full := false
-		w := peek.Walk{Conn: x.conn, Stream: where[0], Subject: where[1], From: i.next[q], Batch: scanBatch, Bytes: scanBytes}
+	queues, err := x.queues(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for n, subject := range queues {
+		full, sched := false, n == len(queues)-1
+		w := peek.Walk{Conn: x.conn, Stream: x.stream(sched), Subject: subject, From: i.next[subject], Batch: scanBatch, Bytes: scanBytes}
 		_, err := w.Run(ctx, func(m peek.Message) {
 			if full = full || len(i.at) >= x.most; full {
 				return
 			}
-			i.next[q] = m.Seq + 1
+			i.next[subject] = m.Seq + 1
 			x.count()
 			if id := idOf(x.subjects, m); id != "" {
-				i.at[maphash.String(x.seed, id)] = standsAt{uint8(q), m.Seq}
+				i.at[maphash.String(x.seed, id)] = standsAt{sched, m.Seq}
 			}
 		}, func() bool { return full })
 		switch {
 		case full: // of jobs that are gone, perhaps: from the start, at the next question
-			i.at, i.next = map[uint64]standsAt{}, [3]uint64{}
+			i.at, i.next = map[uint64]standsAt{}, map[string]uint64{}
 			return errSearching
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)

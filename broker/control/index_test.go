@@ -33,7 +33,7 @@ func found(x *indexes, tenant, job string) string {
 // is asked; what is taken or moved is not found where it was.
 func TestIndex(t *testing.T) {
 	b := newBench(t)
-	x := newIndexes(b.nc, b.s)
+	x := newIndexes(b.js, b.s)
 	reads := func(what string, want int) {
 		t.Helper()
 		if x.read != want {
@@ -69,6 +69,15 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	reads("what has come", 12)
+	for n, payer := range []string{"acme=ci", "acme=web", "acmes=ci", "other=ci"} { // and with named keys
+		b.store(b.s.Jobs(payer, wire.Standard), 0, wire.HeaderJobID, fmt.Sprint("keyed-", n))
+	}
+	for n, want := range []string{"keyed-0", "keyed-1", "", ""} {
+		if got := found(x, "acme", fmt.Sprint("keyed-", n)); got != want {
+			t.Errorf("keyed-%d: found %q", n, got)
+		}
+	}
+	reads("of named keys", 2)
 	s, err := b.js.Stream(t.Context(), b.s.Stream(wire.StreamJobs))
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +98,7 @@ func TestIndex(t *testing.T) {
 // and an index that nobody asks for is forgotten.
 func TestIndexBounds(t *testing.T) {
 	b := newBench(t)
-	x := newIndexes(b.nc, b.s)
+	x := newIndexes(b.js, b.s)
 	x.most = 100
 	b.submit(wire.Batch, 0, 101)
 	for range 3 {

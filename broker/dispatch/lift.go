@@ -50,6 +50,13 @@ type payer struct {
 	tenant string
 }
 
+// payerOf is who pays for the jobs of a subject: all keys of a tenant have one
+// share together.
+func payerOf(class wire.Class, name string) payer {
+	tenant, _ := wire.SplitPayer(name)
+	return payer{class, tenant}
+}
+
 // liftSpot is where lifting stands in a subject.
 type liftSpot struct {
 	last uint64              // lifted up to here
@@ -112,7 +119,7 @@ type crowd struct {
 	stream, queue string
 	class         wire.Class
 	lot           bool
-	waiting       map[string]uint64 // jobs by tenant
+	waiting       map[string]uint64 // jobs by tenant, of new ones by wire.Payer
 	subject       func(tenant string) string
 }
 
@@ -270,7 +277,7 @@ func (l *lifts) behind(c *crowd, share int) []string {
 	defer l.mu.Unlock()
 	var out []string
 	for tenant, n := range c.waiting {
-		have := l.held[payer{c.class, tenant}]
+		have := l.held[payerOf(c.class, tenant)]
 		spot := l.spots[c.subject(tenant)]
 		if have < share && n > uint64(have) && (spot == nil || !time.Now().Before(spot.not)) {
 			out = append(out, tenant)
@@ -279,7 +286,7 @@ func (l *lifts) behind(c *crowd, share int) []string {
 	slices.Sort(out) // a map's order, and then another one, are not a shuffle
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	slices.SortStableFunc(out, func(a, b string) int {
-		return cmp.Compare(l.held[payer{c.class, a}], l.held[payer{c.class, b}])
+		return cmp.Compare(l.held[payerOf(c.class, a)], l.held[payerOf(c.class, b)])
 	})
 	return out
 }

@@ -99,7 +99,11 @@ func (q *batchRequest) check() *wire.Error {
 // submitBatch completes a batch by the request's headers and stores it.
 func (g *Gateway) submitBatch(r *http.Request, spec batch.Spec) (*batch.Manifest, *wire.Error) {
 	var deadline time.Time
-	var f *wire.Error
+	who, f := g.tenants.Load().caller(r)
+	if f != nil {
+		return nil, f
+	}
+	spec.Key = who.key
 	if spec.Headers, deadline, f = batchHeaders(spec.Tenant, r.Header); f != nil {
 		return nil, f
 	}

@@ -58,11 +58,11 @@ func (c *call) serve() *wire.Error {
 	}
 	defer c.g.leave()
 	ctx := c.r.Context()
-	tenant, f := c.g.tenants.Load().of(c.r)
+	who, f := c.g.tenants.Load().caller(c.r)
 	if f != nil {
 		return f
 	}
-	meter := c.g.meters.find(tenant)
+	meter := c.g.meters.find(who)
 	if f = meter.admit(c.w.Header(), c.start); f != nil {
 		return f
 	}
@@ -71,7 +71,7 @@ func (c *call) serve() *wire.Error {
 		return f
 	}
 	now := time.Now()
-	if c.req, f = parse(tenant, c.endpoint, c.r.Header, body, now); f != nil {
+	if c.req, f = parse(who, c.endpoint, c.r.Header, body, now); f != nil {
 		return f
 	}
 	if c.g.cfg.Full() != nil {
@@ -90,7 +90,7 @@ func (c *call) serve() *wire.Error {
 	if f = meter.spend(c.w.Header(), &c.req.meta, now); f != nil {
 		return f
 	}
-	client, give, err := c.g.clients.take(ctx, tenant)
+	client, give, err := c.g.clients.take(ctx, who.tenant)
 	if err != nil {
 		return faultOf(err)
 	}

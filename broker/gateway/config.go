@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -137,6 +138,14 @@ type Webhooks interface {
 type Tenant struct {
 	Name, Key string
 	Limits    Limits
+	Keys      []Key // that prove it as well
+}
+
+// Key is one of a tenant's named keys. Its jobs are the tenant's; budgets can
+// tell them apart, and it can have limits of its own within the tenant's.
+type Key struct {
+	Name, Key string
+	Limits    Limits
 }
 
 // withDefaults is the configuration with every zero value filled in.
@@ -187,7 +196,8 @@ func (c *Config) check() error {
 	}
 	faults = append(faults, tenantFaults(c.Tenants)...)
 	for _, t := range c.Tenants {
-		if t.Key == c.AdminKey && t.Key != "" {
+		admin := t.Key == c.AdminKey || slices.ContainsFunc(t.Keys, func(k Key) bool { return k.Key == c.AdminKey })
+		if admin && c.AdminKey != "" {
 			faults = append(faults, fmt.Errorf("tenant %.80q has the administrator's key", t.Name))
 		}
 	}
@@ -199,7 +209,7 @@ func (c *Config) check() error {
 
 func tenantFaults(list []Tenant) []error {
 	var faults []error
-	names := map[string]bool{}
+	names, keys := map[string]bool{}, map[string]bool{}
 	for _, t := range list {
 		if !wire.ValidName(t.Name) || names[t.Name] {
 			faults = append(faults, fmt.Errorf("tenant %.80q must match [A-Za-z0-9_-]{1,64} and be there once", t.Name))
@@ -208,6 +218,16 @@ func tenantFaults(list []Tenant) []error {
 			faults = append(faults, fmt.Errorf("tenant %.80q has no key", t.Name))
 		}
 		names[t.Name] = true
+		for _, k := range append([]Key{{Key: t.Key}}, t.Keys...) {
+			name := wire.KeyName(t.Name, k.Name)
+			if k.Name != "" && (!wire.ValidName(k.Name) || k.Key == "" || names[name]) {
+				faults = append(faults, fmt.Errorf("key %.160q must match [A-Za-z0-9_-]{1,64}, be there once and not be empty", name))
+			}
+			if k.Key != "" && keys[k.Key] {
+				faults = append(faults, fmt.Errorf("key %.160q is also another's: it must say whose a request is", name))
+			}
+			names[name], keys[k.Key] = true, true
+		}
 	}
 	return faults
 }

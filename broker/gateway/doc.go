@@ -26,4 +26,6 @@
 //	I8  A session counts below /admin/v1 only, and no longer than its key. Only
 //	    an administrator changes what is not a tenant's own job.
 //	I9  A code has one status, type and word: the table in errors.go.
+//	I10 A job counts for the key that its request was made with: nothing in the
+//	    request says so.
 package gateway

@@ -11,16 +11,16 @@ import (
 )
 
 // limited is a meter with limits from a moment on.
-func limited(l Limits, now time.Time) (*meters, *meter) {
+func limited(l Limits, now time.Time) (*meters, passes) {
 	m := &meters{}
 	m.set([]Tenant{{Name: "acme", Limits: l}, {Name: "free"}}, now)
-	return m, m.find("acme")
+	return m, m.find(caller{tenant: "acme"})
 }
 
 func TestRequestsAMinute(t *testing.T) {
 	now := time.Unix(1000, 0)
 	all, m := limited(Limits{RPM: 3}, now)
-	if all.find("free") != nil || all.find("nobody") != nil {
+	if all.find(caller{tenant: "free"}) != nil || all.find(caller{tenant: "nobody"}) != nil {
 		t.Error("a tenant without limits has a meter")
 	}
 	for i := range 3 {
@@ -120,14 +120,14 @@ func TestLimitsChange(t *testing.T) {
 		_ = m.admit(http.Header{}, now) // within the limit, as tested above
 	}
 	all.set([]Tenant{{Name: "acme", Limits: Limits{RPM: 5, TPM: 7}}}, now)
-	if all.find("acme") != m || m.admit(http.Header{}, now) != nil || m.admit(http.Header{}, now) == nil {
+	if all.find(caller{tenant: "acme"})[0] != m[0] || m.admit(http.Header{}, now) != nil || m.admit(http.Header{}, now) == nil {
 		t.Error("a lower limit forgets what was used, or what was left")
 	}
 	if f := m.spend(http.Header{}, &wire.Meta{MaxTokens: 7}, now); f != nil {
 		t.Errorf("a new limit begins empty: %v", f)
 	}
 	all.set(nil, now)
-	if all.find("acme") != nil {
+	if all.find(caller{tenant: "acme"}) != nil {
 		t.Error("a limit that is gone still holds")
 	}
 }

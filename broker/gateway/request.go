@@ -38,8 +38,8 @@ type request struct {
 
 // parse makes a request of what a client sent. It applies wire.ParseJob, so it
 // refuses exactly what the broker would.
-func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.Time) (*request, *wire.Error) {
-	id, named := jobID(tenant, h)
+func parse(who caller, e wire.Endpoint, h http.Header, body []byte, now time.Time) (*request, *wire.Error) {
+	id, named := jobID(who.tenant, h)
 	header := map[string][]string{wire.HeaderEndpoint: {string(e)}}
 	for name, v := range h {
 		switch name {
@@ -65,7 +65,7 @@ func parse(tenant string, e wire.Endpoint, h http.Header, body []byte, now time.
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := wire.ParseJob(tenant, class, header, body, 0, now)
+	parsed, err := wire.ParseJob(wire.Payer(who.tenant, who.key), class, header, body, 0, now)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (r *request) inBackground(body []byte) {
 // jobOf is the job that m describes, for the SDK.
 func jobOf(m *wire.Meta, body []byte) sdk.Job {
 	j := sdk.Job{
-		ID: m.ID, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Pack: m.Pack, Affinity: m.Affinity, Region: m.Region,
+		ID: m.ID, Key: m.Key, Class: m.Class, Endpoint: m.Endpoint, Body: body, Stream: m.Stream, Pack: m.Pack, Affinity: m.Affinity, Region: m.Region,
 		MaxCost: m.MaxCost, Webhook: m.Webhook, Batch: m.Batch, Labels: m.Labels, Traceparent: m.Trace, Tracestate: m.TraceState,
 	}
 	if m.Deadline != 0 {

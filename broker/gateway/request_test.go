@@ -78,7 +78,7 @@ func TestParseSetsWhatTheGatewayActsOn(t *testing.T) {
 		"background elsewhere": {wire.ChatCompletions, nil, strings.Replace(chatBody, "{", `{"background":true,`, 1), false, false, false, wire.Interactive},
 		"not background":       {wire.Responses, nil, `{"model":"m","input":"x","background":false}`, false, false, false, wire.Interactive},
 	} {
-		r, f := parse("acme", c.endpoint, headers(c.header...), []byte(c.body), now)
+		r, f := parse(caller{tenant: "acme"}, c.endpoint, headers(c.header...), []byte(c.body), now)
 		if f != nil {
 			t.Errorf("%s: %v", name, f)
 			continue
@@ -121,7 +121,7 @@ func TestPackedUnlessAskedFor(t *testing.T) {
 
 func TestDeadlinesCountFromTheGatewaysClock(t *testing.T) {
 	now := time.Unix(1_800_000_000, 5)
-	r, f := parse("acme", wire.ChatCompletions, headers("Sluice-Deadline", "90s", "Sluice-Not-Before", "2027-01-15T08:00:30.5Z"), []byte(chatBody), now)
+	r, f := parse(caller{tenant: "acme"}, wire.ChatCompletions, headers("Sluice-Deadline", "90s", "Sluice-Not-Before", "2027-01-15T08:00:30.5Z"), []byte(chatBody), now)
 	if f != nil {
 		t.Fatal(f)
 	}
@@ -136,7 +136,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("maybe", `{"model":1}`)
 	f.Fuzz(func(t *testing.T, header, body string) {
 		for e := range endpointBodies {
-			r, fault := parse("acme", e, headers("Sluice-Keep", header, "Sluice-Region", header, "Idempotency-Key", header), []byte(body), time.Unix(1, 0))
+			r, fault := parse(caller{tenant: "acme"}, e, headers("Sluice-Keep", header, "Sluice-Region", header, "Idempotency-Key", header), []byte(body), time.Unix(1, 0))
 			switch {
 			case (r == nil) == (fault == nil):
 				t.Fatal("neither or both")

@@ -23,8 +23,14 @@ type tenants struct {
 }
 
 type hashedTenant struct {
-	name string
+	caller
 	hash [sha256.Size]byte
+}
+
+// caller is who a request comes from.
+type caller struct {
+	tenant string
+	key    string // name of the tenant's key that proves it; "": its own
 }
 
 func newTenants(list []Tenant) *tenants {
@@ -37,7 +43,10 @@ func newTenants(list []Tenant) *tenants {
 func saltedTenants(salt [sha256.Size]byte, list []Tenant) *tenants {
 	t := &tenants{salt: salt}
 	for _, x := range list {
-		t.list = append(t.list, hashedTenant{name: x.Name, hash: t.hash(x.Key)})
+		t.list = append(t.list, hashedTenant{caller{x.Name, ""}, t.hash(x.Key)})
+		for _, k := range x.Keys {
+			t.list = append(t.list, hashedTenant{caller{x.Name, k.Name}, t.hash(k.Key)})
+		}
 	}
 	return t
 }
@@ -51,42 +60,49 @@ func (t *tenants) open() bool { return len(t.list) == 0 }
 
 // of is the tenant that a request comes from.
 func (t *tenants) of(r *http.Request) (string, *wire.Error) {
+	c, err := t.caller(r)
+	return c.tenant, err
+}
+
+// caller is the tenant that a request comes from, and its key. What the request
+// itself says of a key's name counts for nothing.
+func (t *tenants) caller(r *http.Request) (caller, *wire.Error) {
 	if t.open() {
 		name := r.Header.Get(headerTenant)
 		if name == "" {
-			return defaultTenant, nil
+			return caller{tenant: defaultTenant}, nil
 		}
 		if !wire.ValidName(name) {
-			return "", wire.Errorf(wire.CodeInvalidHeader, headerTenant, "the header %s must match [A-Za-z0-9_-]{1,64}", headerTenant)
+			return caller{}, wire.Errorf(wire.CodeInvalidHeader, headerTenant, "the header %s must match [A-Za-z0-9_-]{1,64}", headerTenant)
 		}
-		return name, nil
+		return caller{tenant: name}, nil
 	}
 	key := keyOf(r.Header)
 	if key == "" {
-		return "", wire.Errorf(codeInvalidKey, "", "no key was given: send the header Authorization: Bearer <key>")
+		return caller{}, wire.Errorf(codeInvalidKey, "", "no key was given: send the header Authorization: Bearer <key>")
 	}
-	name, ok := t.find(key)
+	c, ok := t.find(key)
 	if !ok {
-		return "", wire.Errorf(codeInvalidKey, "", "the key is not known here")
+		return caller{}, wire.Errorf(codeInvalidKey, "", "the key is not known here")
 	}
-	if h := r.Header.Get(headerTenant); h != "" && h != name {
-		return "", wire.Errorf(wire.CodePermission, headerTenant, "the key belongs to another tenant than the header %s names", headerTenant)
+	if h := r.Header.Get(headerTenant); h != "" && h != c.tenant {
+		return caller{}, wire.Errorf(wire.CodePermission, headerTenant, "the key belongs to another tenant than the header %s names", headerTenant)
 	}
-	return name, nil
+	return c, nil
 }
 
 // find compares the key with every tenant's, in the same time whichever it is.
-func (t *tenants) find(key string) (name string, ok bool) {
+func (t *tenants) find(key string) (c caller, ok bool) {
 	return t.findHash(t.hash(key))
 }
 
-func (t *tenants) findHash(hash [sha256.Size]byte) (name string, ok bool) {
+func (t *tenants) findHash(hash [sha256.Size]byte) (c caller, ok bool) {
 	for i := range t.list {
 		if subtle.ConstantTimeCompare(hash[:], t.list[i].hash[:]) == 1 {
-			name, ok = t.list[i].name, true
+			c, ok = t.list[i].caller, true
 		}
 	}
-	return name, ok
+	return c, ok
 }
 
 // keyOf takes the key out of the header that OpenAI's clients send, or

@@ -97,8 +97,8 @@ func (g *Gateway) known(key hash) (viewer, bool) {
 	if g.admin != nil && subtle.ConstantTimeCompare(key[:], g.admin[:]) == 1 {
 		return viewer{role: roleAdmin}, true
 	}
-	name, ok := g.tenants.Load().findHash(key)
-	return viewer{tenant: name, role: roleViewer}, ok
+	c, ok := g.tenants.Load().findHash(key)
+	return viewer{tenant: c.tenant, role: roleViewer}, ok
 }
 
 // viewer is who a request comes from: by its key, its session, or, where

@@ -36,23 +36,29 @@ func published(s wire.Subjects, tenant string) []string {
 // its last message, unless the reader has gone before.
 const replayWait = time.Minute
 
-// account gives a tenant's account, made at the first call: an empty world
-// with its services and what is published to it, each exported to this
-// account only. Accounts cannot be removed; without a user one is idle.
-func account(srv *server.Server, s wire.Subjects, tenant string) (*server.Account, error) {
-	a, err := srv.RegisterAccount(tenant)
+// account gives the account of a tenant, or of one of its keys, made at the
+// first call: an empty world with its services and what is published to it, each
+// exported to this account only. What is submitted in a key's account comes out
+// on the key's subject, whatever its sender says (I5). Accounts cannot be
+// removed; without a user one is idle.
+func account(srv *server.Server, s wire.Subjects, tenant, payer string) (*server.Account, error) {
+	a, err := srv.RegisterAccount(payer)
 	if errors.Is(err, server.ErrAccountExists) {
-		return srv.LookupAccount(tenant)
+		return srv.LookupAccount(payer)
 	}
 	if err != nil {
 		return nil, err
 	}
 	ours, only := srv.GlobalAccount(), []*server.Account{a}
 	for _, x := range services(s, tenant) {
-		if err := ours.AddServiceExportWithResponse(x.subject, x.answers, only); err != nil {
+		to := x.subject
+		if to == s.Jobs(tenant, "*") {
+			to = s.Jobs(payer, "*")
+		}
+		if err := ours.AddServiceExportWithResponse(to, x.answers, only); err != nil {
 			return nil, err
 		}
-		if err := a.AddServiceImport(ours, x.subject, x.subject); err != nil {
+		if err := a.AddServiceImport(ours, x.subject, to); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 func forbidden() []string {
 	return []string{
 		"sluice.jobs.acme.interactive", "sluice.jobs.acme.batch", "sluice.jobs.evil.batch.x", "sluice.jobs.*.batch",
+		"sluice.jobs.acme=ci.batch", "sluice.jobs.evil=ci.batch", "sluice.jobs.evil=.batch",
 		"sluice.records.acme.j1", "sluice.records.evil.j1", "sluice.ledger.acme.j1", "sluice.ledger.evil.j1",
 		"sluice.chunks.acme.j1", "sluice.chunks.evil.j1", "sluice.status.acme.j1", "sluice.cancel.acme.j1", "sluice.replay.acme.j1",
 		"sluice.work.pool", "sluice.requeue.acme.batch", "sluice.requeue.evil.batch", "sluice.sched.acme.j1", "sluice.sched.evil.j1",

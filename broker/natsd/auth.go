@@ -27,10 +27,11 @@ type logins struct {
 	ready    chan struct{} // closed once users is set
 
 	mu    sync.RWMutex
-	users map[string]login
+	users map[string][]login
 }
 
-// login is one user. It holds a hash of the key, not the key.
+// login is one key of a user, and the account that it opens. It holds a hash of
+// the key, not the key.
 type login struct {
 	hash [sha256.Size]byte
 	user *server.User
@@ -52,51 +53,66 @@ func (l *logins) Check(c server.ClientAuthentication) bool {
 	hash := sha256.Sum256([]byte(o.Password))
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	u, known := l.users[o.Username]
-	if subtle.ConstantTimeCompare(hash[:], u.hash[:]) != 1 || !known {
+	var user *server.User
+	for _, u := range l.users[o.Username] { // all of them, whichever it is
+		if subtle.ConstantTimeCompare(hash[:], u.hash[:]) == 1 {
+			user = u.user
+		}
+	}
+	if user == nil {
 		return false
 	}
-	c.RegisterUser(u.user)
+	c.RegisterUser(user)
 	return true
 }
 
 // replace makes the tenants those of list, and disconnects every client that
 // could not log in as it did any more (I3).
 func (l *logins) replace(srv *server.Server, password string, list []Tenant) error {
-	users := map[string]login{internalUser: newLogin(password, srv.GlobalAccount(), nil)}
+	users := map[string][]login{internalUser: {newLogin(password, srv.GlobalAccount(), nil)}}
+	hashes := map[string][sha256.Size]byte{} // by account
 	for _, t := range list {
-		switch {
-		case !wire.ValidName(t.Name):
+		if !wire.ValidName(t.Name) {
 			return fmt.Errorf("tenant %.80q must match [A-Za-z0-9_-]{1,64}", t.Name)
-		case t.Key == "":
-			return fmt.Errorf("tenant %s: %w", t.Name, errNoKey)
 		}
 		if _, twice := users[t.Name]; twice {
 			return fmt.Errorf("tenant %s is there twice", t.Name)
 		}
-		a, err := account(srv, l.subjects, t.Name)
-		if err != nil {
-			return fmt.Errorf("tenant %s: %w", t.Name, err)
+		for _, k := range append([]Key{{Key: t.Key}}, t.Keys...) {
+			payer := wire.Payer(t.Name, k.Name)
+			switch _, twice := hashes[payer]; {
+			case k.Key == "":
+				return fmt.Errorf("tenant %s: %w", t.Name, errNoKey)
+			case twice || k.Name != "" && !wire.ValidName(k.Name):
+				return fmt.Errorf("tenant %s: the name of a key, %.80q, must match [A-Za-z0-9_-]{1,64} and be there once", t.Name, k.Name)
+			}
+			a, err := account(srv, l.subjects, t.Name, payer)
+			if err != nil {
+				return fmt.Errorf("tenant %s: %w", t.Name, err)
+			}
+			login := newLogin(k.Key, a, permissions(l.subjects, t.Name))
+			users[t.Name], hashes[payer] = append(users[t.Name], login), login.hash
 		}
-		users[t.Name] = newLogin(t.Key, a, permissions(l.subjects, t.Name))
 	}
 	l.mu.Lock()
 	old := l.users
 	l.users = users
 	l.mu.Unlock()
-	for name, was := range old {
-		if users[name].hash != was.hash {
-			disconnect(srv, name)
+	for _, logins := range old {
+		for _, was := range logins {
+			if name := was.user.Account.GetName(); hashes[name] != was.hash && was.user.Account != srv.GlobalAccount() {
+				disconnect(srv, name)
+			}
 		}
 	}
 	return nil
 }
 
-// disconnect ends all connections of a tenant.
-func disconnect(srv *server.Server, tenant string) {
+// disconnect ends all connections of an account.
+func disconnect(srv *server.Server, account string) {
 	const most = 1000
 	for range most { // each look shows a part of many
-		z, err := srv.Connz(&server.ConnzOptions{Account: tenant})
+		z, err := srv.Connz(&server.ConnzOptions{Account: account})
 		if err != nil || len(z.Conns) == 0 {
 			return
 		}

@@ -11,6 +11,9 @@
 //	        to submit, ask, cancel, replay and read the last message of its
 //	        own subjects, and its own records and chunks as they are published
 //
+//	acme=ci the same for a named key, ci, of acme: its user is acme too, and what
+//	        it submits comes out on the subject of the payer acme=ci
+//
 // Tenants change while the server runs. $G holds the streams in either mode,
 // so the same data serves both.
 //
@@ -25,4 +28,6 @@
 //	I4  A server that could not write, as on a full disk, is started anew once
 //	    there is room (Keep): with the same folder, address, limits and tenants,
 //	    and with everything that it ever acknowledged.
+//	I5  A job on a payer's subject was submitted with that key, or by one of our
+//	    own parts.
 package natsd

@@ -158,7 +158,7 @@ func TestKeepJetStreamOff(t *testing.T) {
 	if err := first.ShutdownJetStream(); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.SetTenants([]Tenant{{"third", "third-key"}}); err != nil {
+	if err := k.SetTenants([]Tenant{{Name: "third", Key: "third-key"}}); err != nil {
 		t.Fatal(err)
 	}
 	k.until("another server", func() bool { return k.running() != first && k.Fault() == nil })

@@ -32,8 +32,15 @@ type Config struct {
 	Logger     *slog.Logger // the server's warnings and errors; nil: dropped
 }
 
-// Tenant is a NATS user with an account of its own.
-type Tenant struct{ Name, Key string }
+// Tenant is a NATS user with an account of its own, and one for each further
+// key: which password it logs in with says which.
+type Tenant struct {
+	Name, Key string
+	Keys      []Key
+}
+
+// Key is one of a tenant's named keys.
+type Key struct{ Name, Key string }
 
 // Server is a running embedded nats-server. It is safe for concurrent use.
 type Server struct {

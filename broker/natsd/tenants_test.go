@@ -318,13 +318,13 @@ func TestSetTenants(t *testing.T) {
 			}
 		}
 	})
-	if err := s.SetTenants([]Tenant{{"acme", "acme-key"}, {"evil", "another"}, {"new", "new-key"}}); err != nil {
+	if err := s.SetTenants([]Tenant{{Name: "acme", Key: "acme-key"}, {Name: "evil", Key: "another"}, {Name: "new", Key: "new-key"}}); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 20 { // and again, with as many more
-		list := []Tenant{{"acme", "acme-key"}, {"new", "new-key"}}
+		list := []Tenant{{Name: "acme", Key: "acme-key"}, {Name: "new", Key: "new-key"}}
 		for i := range n {
-			list = append(list, Tenant{fmt.Sprintf("t%d", i), "k"})
+			list = append(list, Tenant{Name: fmt.Sprintf("t%d", i), Key: "k"})
 		}
 		if err := s.SetTenants(list); err != nil {
 			t.Fatal(err)
@@ -360,13 +360,17 @@ func TestSetTenantsRefuses(t *testing.T) {
 	s := start(t, Config{Tenants: both})
 	setup(t, s)
 	for name, list := range map[string][]Tenant{
-		"none at all":    nil,
-		"no key":         {{"acme", ""}},
-		"a bad name":     {{"a.b", "k"}},
-		"a wildcard":     {{"*", "k"}},
-		"our own":        {{"$sluice", "k"}},
-		"our account":    {{"$G", "k"}},
-		"the same twice": {{"acme", "k"}, {"acme", "l"}},
+		"none at all":      nil,
+		"no key":           {{Name: "acme", Key: ""}},
+		"a bad name":       {{Name: "a.b", Key: "k"}},
+		"a wildcard":       {{Name: "*", Key: "k"}},
+		"our own":          {{Name: "$sluice", Key: "k"}},
+		"our account":      {{Name: "$G", Key: "k"}},
+		"a key's bad name": {{Name: "acme", Key: "k", Keys: []Key{{"a=b", "l"}}}},
+		"an empty key":     {{Name: "acme", Key: "k", Keys: []Key{{"ci", ""}}}},
+		"a key twice":      {{Name: "acme", Key: "k", Keys: []Key{{"ci", "l"}, {"ci", "m"}}}},
+		"a payer":          {{Name: "acme=ci", Key: "k"}},
+		"the same twice":   {{Name: "acme", Key: "k"}, {Name: "acme", Key: "l"}},
 	} {
 		if err := s.SetTenants(list); err == nil {
 			t.Errorf("%s is taken", name)
@@ -375,7 +379,7 @@ func TestSetTenantsRefuses(t *testing.T) {
 		}
 		canSubmit(t, mustDial(t, s, "acme", "acme-key"), "acme")
 	}
-	if _, err := Start(Config{DataDir: t.TempDir(), Tenants: []Tenant{{"acme", ""}}}); err == nil {
+	if _, err := Start(Config{DataDir: t.TempDir(), Tenants: []Tenant{{Name: "acme", Key: ""}}}); err == nil {
 		t.Error("a tenant without a key is taken at the start")
 	}
 	open := start(t, Config{})

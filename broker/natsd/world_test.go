@@ -48,7 +48,7 @@ func guarded() []kind {
 	return []kind{{"embedded", embedded}, {"accounts.conf.example", external}}
 }
 
-var both = []Tenant{{"acme", "acme-key"}, {"evil", "evil-key"}}
+var both = []Tenant{{Name: "acme", Key: "acme-key"}, {Name: "evil", Key: "evil-key"}}
 
 func embedded(t *testing.T) *world {
 	s, err := Start(Config{DataDir: t.TempDir(), Listen: "127.0.0.1:0", Sync: time.Second, Tenants: both})

@@ -85,6 +85,8 @@ func (s *scanner) meta(m *Meta) error {
 			return str(s, &m.ID)
 		case "t":
 			return str(s, &m.Tenant)
+		case "k":
+			return str(s, &m.Key)
 		case "c":
 			return str(s, &m.Class)
 		case "s":

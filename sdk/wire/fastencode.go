@@ -91,6 +91,7 @@ func (o *objectWriter) meta(m *Meta) {
 	o.open()
 	o.key("id").text(m.ID)
 	o.key("t").text(m.Tenant)
+	o.optText("k", m.Key)
 	o.key("c").text(string(m.Class))
 	o.key("s").uint(m.Seq)
 	o.key("at").int(m.SubmittedAt)

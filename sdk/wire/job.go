@@ -29,6 +29,7 @@ const (
 type Meta struct {
 	ID          string            `json:"id"`
 	Tenant      string            `json:"t"`
+	Key         string            `json:"k,omitempty"` // name of the tenant's key that it was submitted with; empty: the tenant's own
 	Class       Class             `json:"c"`
 	Seq         uint64            `json:"s"`  // of the submission in the jobs stream
 	SubmittedAt int64             `json:"at"` // Unix nanoseconds, by the server's clock
@@ -61,6 +62,9 @@ type Job struct {
 	Meta
 	Body []byte
 }
+
+// Payer is the job's payer, as [Payer] makes it.
+func (m *Meta) Payer() string { return Payer(m.Tenant, m.Key) }
 
 // Asked is the class that the client asked for.
 func (m *Meta) Asked() Class {
@@ -99,8 +103,8 @@ func IsAutoID(id string) bool {
 	return true
 }
 
-// ParseJob reads a submitted message: tenant and class from its subject,
-// seq and at from the stream's metadata. When it returns an error, the Meta
+// ParseJob reads a submitted message: tenant (or payer, see Payer) and class from
+// its subject, seq and at from the stream's metadata. When it returns an error, the Meta
 // beside it still names the job that the error belongs to (with the ID
 // AutoID(seq) where the given one is unusable), so that a failed record can
 // be written. ParseJob keeps body; it does not change it.
@@ -112,8 +116,8 @@ func ParseJob(tenant string, class Class, header map[string][]string, body []byt
 	if !class.Valid() {
 		j.Class = Standard
 	}
-	if !ValidName(tenant) {
-		j.Tenant = Token(tenant)
+	if j.Tenant, j.Key = SplitPayer(tenant); !ValidName(j.Tenant) || tenant != Payer(j.Tenant, j.Key) {
+		j.Tenant, j.Key = Token(tenant), ""
 		return j, Errorf(CodeInvalidSubject, "", "the tenant in the subject must match [A-Za-z0-9_-]{1,64}")
 	}
 	if !class.Valid() {

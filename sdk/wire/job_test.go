@@ -133,14 +133,36 @@ func TestParseJobSubject(t *testing.T) {
 		tenant string
 		class  Class
 		ok     bool
-	}{{"acme", Batch, true}, {"*", Batch, false}, {"a.b", Batch, false}, {"", Batch, false}, {"acme", "urgent", false}, {"acme", "", false}} {
+	}{{"acme", Batch, true}, {"*", Batch, false}, {"a.b", Batch, false}, {"", Batch, false}, {"acme=", Batch, false}, {"=ci", Batch, false}, {"acme=a.b", Batch, false}, {"a=b=c", Batch, false}, {"acme", "urgent", false}, {"acme", "", false}} {
 		j, err := ParseJob(c.tenant, c.class, nil, []byte(body), 1, parseAt)
 		if (err == nil) != c.ok || err != nil && err.Code != CodeInvalidSubject {
 			t.Errorf("%q %q: %v", c.tenant, c.class, err)
 		}
+		if j.Key != "" {
+			t.Errorf("%q: key %q", c.tenant, j.Key)
+		}
 		if j.Tenant == "" || strings.ContainsAny(j.Tenant, ".*> ") || !j.Class.Valid() {
 			t.Errorf("%q %q: the failure's place is %q %q", c.tenant, c.class, j.Tenant, j.Class)
 		}
+	}
+}
+
+// TestParseJobPayer: the subject alone says which key a job counts for.
+func TestParseJobPayer(t *testing.T) {
+	j, err := ParseJob("acme=ci", Batch, map[string][]string{"Sluice-Key": {"web"}, "Sluice-Tenant": {"evil"}}, []byte(body), 1, parseAt)
+	if err != nil || j.Tenant != "acme" || j.Key != "ci" || j.Payer() != "acme=ci" {
+		t.Errorf("tenant %q, key %q, %v", j.Tenant, j.Key, err)
+	}
+	for _, c := range [][3]string{{"acme", "", "acme"}, {"acme", "ci", "acme=ci"}} {
+		if p := Payer(c[0], c[1]); p != c[2] || ValidName(p) != (c[1] == "") {
+			t.Errorf("payer %q, want %q", p, c[2])
+		}
+		if tenant, key := SplitPayer(c[2]); tenant != c[0] || key != c[1] {
+			t.Errorf("%q is split into %q and %q", c[2], tenant, key)
+		}
+	}
+	if a, b := KeyName("acme", ""), KeyName("acme", "ci"); a != "acme" || b != "acme/ci" {
+		t.Errorf("%q and %q", a, b)
 	}
 }
 

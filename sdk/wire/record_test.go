@@ -55,7 +55,7 @@ func TestRecordHeaders(t *testing.T) {
 // TestRecordRoundTrip (I4).
 func TestRecordRoundTrip(t *testing.T) {
 	rec := Record{Status: Waiting, Reason: ReasonRetry, Until: time.Unix(1, 5).UTC(), Body: []byte("x"), Entry: Entry{
-		Meta: Meta{ID: "a", Tenant: "t", Class: Batch, Seq: 3, SubmittedAt: 4, Endpoint: ChatCompletions, Route: "<&>\u2028\"\\", Stream: true, Deadline: 5,
+		Meta: Meta{ID: "a", Tenant: "t", Key: "k", Class: Batch, Seq: 3, SubmittedAt: 4, Endpoint: ChatCompletions, Route: "<&>\u2028\"\\", Stream: true, Deadline: 5,
 			NotBefore: 6, Affinity: "ü", Region: "r", MaxCost: cents(7), Webhook: "https://x", Batch: "b", Trace: "tp", TraceState: "a=1,b=\"2", Labels: map[string]string{"a": "\\\"<"},
 			MaxTokens: 8, BodyBytes: 9, BodyHash: 1<<63 + 5},
 		Progress: Progress{Attempts: 1, Spent: 2, Unknown: true, Cuts: 3, Tried: []string{"p", "q"}, Expect: 4, ReadyAt: 5},

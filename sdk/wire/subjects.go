@@ -24,9 +24,40 @@ func (s Subjects) join(tokens ...string) string {
 	return s.prefix() + "." + strings.Join(tokens, ".")
 }
 
-// Jobs is where clients publish jobs of a tenant and class.
+// Jobs is where clients publish jobs of a tenant and class; with a payer, where
+// only Sluice's own parts do.
 func (s Subjects) Jobs(tenant string, class Class) string {
 	return s.join("jobs", tenant, string(class))
+}
+
+// payerMark stands between tenant and key. It is in no tenant's name, so nobody
+// who may publish below its own name can name a key there (I1).
+const payerMark = "="
+
+// Payer stands in a jobs subject for a tenant and the name of one of its keys;
+// for its own key, "", it is the tenant. Only Sluice's own parts publish there:
+// the gateway, and the NATS server for a tenant that has logged in with the key.
+func Payer(tenant, key string) string {
+	if key == "" {
+		return tenant
+	}
+	return tenant + payerMark + key
+}
+
+// SplitPayer is the inverse of Payer. What is neither's is the tenant.
+func SplitPayer(payer string) (tenant, key string) {
+	if tenant, key, ok := strings.Cut(payer, payerMark); ok && ValidName(key) {
+		return tenant, key
+	}
+	return payer, ""
+}
+
+// KeyName is how budgets name a tenant's key: acme/ci, or acme for its own.
+func KeyName(tenant, key string) string {
+	if key == "" {
+		return tenant
+	}
+	return tenant + "/" + key
 }
 
 // Requeue is where Sluice itself puts a job back: after a delay, for a retry,
@@ -197,7 +228,8 @@ func (s Subjects) SplitTenantJob(subject string) (tenant, job string, ok bool) {
 	return tenant, job, ok && tenant != "" && job != "" && !strings.Contains(job, ".")
 }
 
-// SplitJobs takes tenant and class out of a jobs or requeue subject.
+// SplitJobs takes tenant (in a jobs subject the payer) and class out of a jobs
+// or requeue subject.
 func (s Subjects) SplitJobs(subject string) (tenant string, class Class, ok bool) {
 	tenant, c, ok := s.SplitTenantJob(subject)
 	return tenant, Class(c), ok

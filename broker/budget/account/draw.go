@@ -89,10 +89,9 @@ func times(a, b int64) int64 {
 	return a * b
 }
 
-// FactsOf are a job's facts, without those of a candidate. A tenant has one
-// key, which goes by its name.
+// FactsOf are a job's facts, without those of a candidate.
 func FactsOf(m *wire.Meta) Facts {
-	return Facts{Tenant: m.Tenant, Key: m.Tenant, Route: m.Route, Labels: m.Labels}
+	return Facts{Tenant: m.Tenant, Key: wire.KeyName(m.Tenant, m.Key), Route: m.Route, Labels: m.Labels}
 }
 
 // Of is what an ended attempt has taken: as far as its record knows, and at

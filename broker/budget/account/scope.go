@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Facts are what scopes look at: of a job, or of an attempt of it.
 type Facts struct {
 	Tenant   string            `json:"t,omitempty"`
-	Key      string            `json:"k,omitempty"` // name of the key that it was submitted with
+	Key      string            `json:"k,omitempty"` // that it was submitted with, as wire.KeyName says it
 	Route    string            `json:"r,omitempty"`
 	Pool     string            `json:"p,omitempty"`
 	Provider string            `json:"pr,omitempty"`
@@ -54,6 +56,8 @@ type Scope struct{ terms []Term }
 var errScope = errors.New(`must be global, or terms with commas between, such as "tenant:acme,model:gpt-4o": ` +
 	`tenant:, key:, provider:, pool:, model:, route: and a name, or label:name=value`)
 
+var errKey = errors.New("must name a key as key:<tenant>/<name>, or a tenant's own as key:<tenant>")
+
 // ParseScope reads a scope such as "global", "tenant:acme" or
 // "tenant:acme,label:team=search". The order of terms means nothing; several
 // labels may be named, every other dimension once.
@@ -75,10 +79,16 @@ func ParseScope(text string) (Scope, error) {
 			}
 			value = strings.ToLower(name) + "=" + v
 		}
+		if tenant, name, named := strings.Cut(value, "/"); d == Key && (!wire.ValidName(tenant) || named && !wire.ValidName(name)) {
+			return Scope{}, errKey
+		}
 		if slices.ContainsFunc(s.terms, func(t Term) bool { return t.Dimension == d && (d != Label || labelName(t.Value) == labelName(value)) }) {
 			return Scope{}, fmt.Errorf("names %s twice: no job fulfils both", part)
 		}
 		s.terms = append(s.terms, Term{d, value})
+	}
+	if t, _ := s.Tenant(); slices.ContainsFunc(s.terms, func(x Term) bool { return x.Dimension == Tenant && x.Value != t }) {
+		return Scope{}, fmt.Errorf("names a key of %s beside another tenant: no job fulfils both", t)
 	}
 	slices.SortFunc(s.terms, func(a, b Term) int {
 		if d := slices.Index(Dimensions(), a.Dimension) - slices.Index(Dimensions(), b.Dimension); d != 0 {
@@ -138,13 +148,27 @@ func (t *Term) matches(f *Facts) bool {
 	return false
 }
 
-// Names reports whether a term of the scope is that dimension with that value.
-func (s Scope) Names(d Dimension, value string) bool { return slices.Contains(s.terms, Term{d, value}) }
+// Tenant is whose jobs alone can fulfil the scope: it names the tenant, or one of
+// its keys. False: anybody's can.
+func (s Scope) Tenant() (name string, ok bool) {
+	for _, t := range s.terms {
+		switch t.Dimension {
+		case Key:
+			name, _, _ = strings.Cut(t.Value, "/")
+			return name, true
+		case Tenant:
+			name, ok = t.Value, true
+		}
+	}
+	return name, ok
+}
 
 // OfJob reports whether the scope has a term that jobs of one tenant and route
-// may differ in: a label, or the name that the client asked for.
+// may differ in: a label, a key, or the name that the client asked for.
 func (s Scope) OfJob() bool {
-	return slices.ContainsFunc(s.terms, func(t Term) bool { return t.Dimension == Label || t.Dimension == Route })
+	return slices.ContainsFunc(s.terms, func(t Term) bool {
+		return t.Dimension == Label || t.Dimension == Key || t.Dimension == Route
+	})
 }
 
 // OfCandidate reports whether the scope depends on where a job goes: a budget

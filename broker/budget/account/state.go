@@ -364,11 +364,11 @@ func (s *State) Caught() bool {
 func (s *State) Tenants() ([]string, bool) {
 	set := map[string]bool{}
 	for _, c := range s.order {
-		i := slices.IndexFunc(c.Budget.Scope.terms, func(t Term) bool { return t.Dimension == Tenant })
-		if i < 0 {
+		t, ok := c.Budget.Scope.Tenant()
+		if !ok {
 			return nil, false
 		}
-		set[c.Budget.Scope.terms[i].Value] = true
+		set[t] = true
 	}
 	return slices.Sorted(maps.Keys(set)), true
 }

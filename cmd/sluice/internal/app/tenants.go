@@ -29,7 +29,11 @@ func (a *App) setTenants(cfg *config.Config) error {
 func natsTenants(cfg *config.Config) []natsd.Tenant {
 	var out []natsd.Tenant
 	for _, t := range cfg.Tenants {
-		out = append(out, natsd.Tenant{Name: t.Name, Key: t.Key.Reveal()})
+		x := natsd.Tenant{Name: t.Name, Key: t.Key.Reveal()}
+		for _, k := range t.Keys {
+			x.Keys = append(x.Keys, natsd.Key{Name: k.Name, Key: k.Key.Reveal()})
+		}
+		out = append(out, x)
 	}
 	return out
 }
@@ -37,7 +41,11 @@ func natsTenants(cfg *config.Config) []natsd.Tenant {
 func httpTenants(cfg *config.Config) []gateway.Tenant {
 	var out []gateway.Tenant
 	for _, t := range cfg.Tenants {
-		out = append(out, gateway.Tenant{Name: t.Name, Key: t.Key.Reveal(), Limits: gateway.Limits{RPM: t.Limits.RPM, TPM: t.Limits.TPM}})
+		x := gateway.Tenant{Name: t.Name, Key: t.Key.Reveal(), Limits: gateway.Limits(t.Limits)}
+		for _, k := range t.Keys {
+			x.Keys = append(x.Keys, gateway.Key{Name: k.Name, Key: k.Key.Reveal(), Limits: gateway.Limits(k.Limits)})
+		}
+		out = append(out, x)
 	}
 	return out
 }

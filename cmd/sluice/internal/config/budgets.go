@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sluicehq/sluice/broker/budget/account"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // Definition is the budget as the broker reads it.
@@ -84,6 +85,11 @@ func (v *validator) known(d account.Dimension) (names []string, all bool) {
 	case account.Tenant, account.Key:
 		for _, t := range v.c.Tenants {
 			names = append(names, t.Name)
+			for i := range t.Keys {
+				if d == account.Key {
+					names = append(names, wire.KeyName(t.Name, t.Keys[i].Name))
+				}
+			}
 		}
 		return names, len(names) > 0 // without tenants any name may come
 	case account.Pool:

@@ -284,12 +284,22 @@ type Holds struct {
 // Tenant is who pays.
 type Tenant struct {
 	Name string `yaml:"name"` // [A-Za-z0-9_-]{1,64}, unique
-	Key  Secret `yaml:"key"`  // unique: it names the tenant on HTTP, and is its password on NATS
+	Key  Secret `yaml:"key"`  // unique over all tenants' keys: it names the tenant on HTTP, and is its password on NATS
 	Tier string `yaml:"tier,omitempty"`
 	// Limits are what it may ask of each gateway.
 	Limits Limits `yaml:"limits,omitempty"`
+	// Keys prove it as well, and count by their names in budgets; up to MaxKeys.
+	Keys []TenantKey `yaml:"keys,omitempty"`
 	// Text has what its jobs ask and get be kept; nil: it is not.
 	Text *Text `yaml:"text,omitempty"`
+}
+
+// TenantKey is a named key of a tenant, beside its own.
+type TenantKey struct {
+	Name string `yaml:"name"` // [A-Za-z0-9_-]{1,64}, unique within the tenant
+	Key  Secret `yaml:"key"`  // as the tenant's
+	// Limits are what may be asked with it of each gateway, within the tenant's.
+	Limits Limits `yaml:"limits,omitempty"`
 }
 
 // Pool finds a pool by name, or gives nil.

@@ -13,6 +13,7 @@ const (
 	MaxPools  = 1_000 // and of candidates of a route
 	MaxRoutes = 10_000
 	MaxRules  = 1_000
+	MaxKeys   = 100 // of a tenant, beside its own
 
 	MaxFallback = 16 // steps of a route's chain
 )
@@ -83,6 +84,9 @@ func (d *decoder) complete(c *Config, src Sources, added Added) {
 	c.Pools = bounded(d, "pools", c.Pools, MaxPools)
 	c.Routes = bounded(d, "routes", c.Routes, MaxRoutes)
 	c.Rules = bounded(d, "rules", c.Rules, MaxRules)
+	for i := range c.Tenants {
+		c.Tenants[i].Keys = bounded(d, at("tenants", i)+".keys", c.Tenants[i].Keys, MaxKeys)
+	}
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		r.Candidates = bounded(d, at("routes", i)+".candidates", r.Candidates, MaxPools)

@@ -99,6 +99,8 @@ func elementNames(list reflect.Value) []string {
 			names[i] = e.Model
 		case Tenant:
 			names[i] = e.Name
+		case TenantKey:
+			names[i] = e.Name
 		case Rule:
 			names[i] = e.Name
 		case Experiment:

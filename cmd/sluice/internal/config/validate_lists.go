@@ -255,8 +255,7 @@ func (v *validator) limits(key string, l Limits) {
 }
 
 func (v *validator) tenants() {
-	names, keys := make(map[string]int), make(map[string]int)
-	admin := v.c.HTTP.AdminKey.Reveal()
+	names, owners := make(map[string]int), make(map[string]string)
 	for i, t := range v.c.Tenants {
 		key := at("tenants", i)
 		v.name(key+".name", t.Name)
@@ -264,20 +263,35 @@ func (v *validator) tenants() {
 		v.text(key+".tier", t.Tier, 0, 64)
 		v.limits(key+".limits", t.Limits)
 		v.tenantText(key+".text", t.Text)
-		secret := t.Key.Reveal()
-		if first, ok := keys[secret]; ok && secret != "" {
-			o, _ := v.lookup(key + ".key")
-			o.text = ""
-			v.fault(o, key+".key", "", fmt.Sprintf("is also the key of element %d of the list: a key must name one tenant", first))
-		}
-		keys[secret] = i
-		if secret != "" && secret == admin {
-			o, _ := v.lookup(key + ".key")
-			o.text = ""
-			v.fault(o, key+".key", "", "is also http.admin_key: the administrator needs a key of his own")
-		}
-		if t.Key.IsZero() {
-			v.bad(key+".key", "", "is missing: a tenant needs a key (env:NAME or file:PATH)")
+		v.tenantKey(owners, key+".key", t.Key)
+		own := make(map[string]int)
+		for j, k := range t.Keys {
+			key := at(key+".keys", j)
+			v.name(key+".name", k.Name)
+			v.unique(own, key+".name", k.Name, j)
+			v.limits(key+".limits", k.Limits)
+			v.tenantKey(owners, key+".key", k.Key)
 		}
 	}
+}
+
+// tenantKey checks that a key says whose a request is. Owners are where each key
+// was seen first.
+func (v *validator) tenantKey(owners map[string]string, key string, s Secret) {
+	secret := s.Reveal()
+	o, _ := v.lookup(key)
+	o.text = ""
+	first, taken := owners[secret]
+	switch {
+	case s.IsZero():
+		v.bad(key, "", "is missing: a tenant needs a key (env:NAME or file:PATH)")
+		return
+	case secret == "": // a fault already
+		return
+	case taken:
+		v.fault(o, key, "", "is also "+first+": a key must name one tenant, and one of its keys")
+	case secret == v.c.HTTP.AdminKey.Reveal():
+		v.fault(o, key, "", "is also http.admin_key: the administrator needs a key of his own")
+	}
+	owners[secret] = key
 }
