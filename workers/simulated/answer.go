@@ -16,7 +16,9 @@ const created = 1767225600
 
 // whole answers without a stream, after the time that the tokens take.
 func (c *call) whole(req *http.Request) (*http.Response, error) {
+	begun := time.Now()
 	if err := wait(c.ctx, c.due(time.Now, c.output)); err != nil {
+		c.spend(c.made(time.Since(begun))) // it was at work, whoever listens (I3)
 		c.write("cut", 0)
 		return nil, err
 	}
@@ -50,6 +52,18 @@ func (c *Config) after(n int64) time.Duration {
 		d += time.Duration(float64(n-1) / c.TokensPerSecond * float64(time.Second))
 	}
 	return d
+}
+
+// made is how many tokens of its answer are made after so long.
+func (c *call) made(d time.Duration) int64 {
+	cfg := &c.p.cfg
+	if d -= cfg.TimeToFirstToken; d < 0 {
+		return 0
+	}
+	if cfg.TokensPerSecond == 0 {
+		return c.output
+	}
+	return min(1+int64(d.Seconds()*cfg.TokensPerSecond), c.output)
 }
 
 // outcome is what the books say of an answer that was given as planned.

@@ -145,7 +145,7 @@ func TestCutCalls(t *testing.T) {
 		if len(got) != 3 || p.Stats().Running != 0 {
 			t.Fatalf("%+v, %+v", got, p.Stats())
 		}
-		for i, want := range []int64{4, 0, 0} { // of them one is reasoning
+		for i, want := range []int64{4, 0, 2} { // of them one each is reasoning
 			if l := got[i]; l.Outcome != "cut" || l.Output+l.Reasoning != want {
 				t.Errorf("%+v, want %d tokens out", l, want)
 			}
