@@ -112,7 +112,7 @@ func TestPackedUnlessAskedFor(t *testing.T) {
 		if name == "in background" {
 			e = wire.Responses
 		}
-		r, f := parse("acme", e, headers(c.header...), []byte(c.body), time.Unix(1_800_000_000, 0))
+		r, f := parse(caller{tenant: "acme"}, e, headers(c.header...), []byte(c.body), time.Unix(1_800_000_000, 0))
 		if f != nil || r.meta.Pack != c.want || r.job.Pack != c.want {
 			t.Errorf("%s: %v, want %v: %v", name, r, c.want, f)
 		}
