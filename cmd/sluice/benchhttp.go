@@ -22,6 +22,7 @@ in turn and prints one table: added latency, requests and streams a second, CPU
 and memory.`,
 		Example: `  sluice bench http
   sluice bench http --parts streams --streams 100000 --rounds 1
+  sluice bench http --parts latency --only Sluice --hops
   make bench-http`,
 	}
 	var o bench.HTTPOptions
@@ -35,6 +36,7 @@ and memory.`,
 	f.IntVar(&o.Streams, "streams", 0, "streams of each measurement of streams (default: as many as --pressed lets)")
 	f.StringVar(&o.Only, "only", "", "part of a name: measure only those, beside the upstream")
 	f.StringSliceVar(&o.Parts, "parts", bench.HTTPParts(), "what to measure")
+	f.BoolVar(&o.Hops, "hops", false, "say where the time of Sluice's latency goes, by its own traces")
 	f.StringVar(&o.Profile, "cpuprofile", "", "write a CPU profile (pprof) of Sluice's process to this file")
 	verbose := f.Bool("verbose", false, "show what the processes print")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -22,6 +22,7 @@ type HTTPOptions struct {
 	Streams     int           // of each measurement of streams, instead of as many as Pressed lets; 0: those
 	Only        string        // part of a front's name: measure no others, but the upstream
 	Parts       []string      // of HTTPParts; default all
+	Hops        bool          // say where the time of Sluice's latency goes
 	Profile     string        // file for a CPU profile of Sluice's process; none: not taken
 	Log         io.Writer     // what the processes print; nil: nothing
 }
@@ -86,10 +87,11 @@ type HTTPRow struct {
 	// CPU for 1,000 requests and streams: of the process, and of those below
 	// it, which are ClickHouse for Sluice.
 	RequestCPU, RequestBelow, StreamCPU, StreamBelow time.Duration
-	Peak, PeakBelow                                  int64 // bytes
-	Streamed, Cut                                    int   // streams of all rounds, and those of them that had no end
-	Failed                                           int   // requests without a whole answer, cut streams among them
-	Fault                                            error // of one of them
+	Peak, PeakBelow                                  int64     // bytes
+	Streamed, Cut                                    int       // streams of all rounds, and those of them that had no end
+	Failed                                           int       // requests without a whole answer, cut streams among them
+	Fault                                            error     // of one of them
+	Hops                                             []HTTPHop // where the time of its latency went, if asked for
 }
 
 // HTTPReport is the whole measurement.
@@ -151,7 +153,12 @@ func (f *front) measure(ctx context.Context, o *HTTPOptions) httpRun {
 	for _, part := range o.Parts {
 		switch part {
 		case partLatency:
-			lat = f.load.steady(ctx, body, o.Rate, o.Latency)
+			steady := func() load { return f.load.steady(ctx, body, o.Rate, o.Latency) }
+			if !o.Hops || !f.own {
+				lat = steady()
+			} else {
+				lat = f.hops(ctx, steady)
+			}
 			r.latency = quantiles(lat.took)
 		case partRequests:
 			req, r.perRequest = f.press(ctx, o, body, false, 0)
@@ -191,7 +198,7 @@ func (f *front) usage() usage {
 // row is the medians of all rounds. Latencies are set against the upstream's
 // own of the same round.
 func (f *front) row(direct *front) HTTPRow {
-	r := HTTPRow{Name: f.name, Own: f.own, Full: f.full}
+	r := HTTPRow{Name: f.name, Own: f.own, Full: f.full, Hops: f.hopsOf()}
 	med := func(of func(run, base *httpRun) float64) float64 {
 		v := make([]float64, len(f.runs))
 		for i := range f.runs {

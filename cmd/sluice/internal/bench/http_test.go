@@ -21,7 +21,7 @@ import (
 func TestHTTP(t *testing.T) {
 	storetest.Need(t)
 	rep, err := HTTP(t.Context(), HTTPOptions{Command: sluice(t), Rounds: 1, Rate: 40, Connections: 4,
-		Latency: 500 * time.Millisecond, Pressed: 500 * time.Millisecond, Streams: 20, Log: t.Output()})
+		Latency: 500 * time.Millisecond, Pressed: 500 * time.Millisecond, Streams: 20, Hops: true, Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +48,19 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s used no CPU or memory: %+v", row.Name, row)
 		}
 	}
+	if hops := rep.Rows[1].Hops; len(hops) != int(places) || hops[0].P50 <= 0 || rep.Rows[2].Hops != nil {
+		t.Errorf("hops %+v", hops)
+	} else {
+		for _, h := range hops {
+			if h.Name == "" || h.P10 > h.P50 {
+				t.Errorf("%q takes %v, a tenth less than %v", h.Name, h.P50, h.P10)
+			}
+		}
+	}
 	if rep.Rows[0].Added.P50 <= 0 || rep.Rows[1].PeakBelow <= 0 || rep.Rows[2].PeakBelow != 0 {
 		t.Errorf("the upstream takes %v; memory below Sluice %d, below the proxy %d", rep.Rows[0].Added.P50, rep.Rows[1].PeakBelow, rep.Rows[2].PeakBelow)
 	}
-	for _, want := range []string{"upstream directly", "Sluice", "httputil.ReverseProxy", "aim", "CPU s/1,000", "cut     0 of 20 streams: Sluice"} {
+	for _, want := range []string{"upstream directly", "Sluice", "httputil.ReverseProxy", "aim", "Where the time of Sluice's requests goes", "CPU s/1,000", "cut     0 of 20 streams: Sluice"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table does not say %q", want)
 		}

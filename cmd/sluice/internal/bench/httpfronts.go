@@ -27,6 +27,8 @@ type front struct {
 	stop func()
 
 	runs []httpRun
+	tap  *tap                    // of Sluice, if its hops are asked for
+	took [places][]time.Duration // of each hop, in all rounds
 }
 
 // benchKey is what every gateway shows the upstream, which does not look.
@@ -160,15 +162,30 @@ func startSluice(ctx context.Context, o *HTTPOptions, target string) (*front, er
 		return nil, err
 	}
 	p.environ = []string{"BENCH_UPSTREAM_KEY=" + benchKey}
+	f := &front{name: "Sluice", own: true, stop: func() {
+		if p.cmd != nil {
+			p.stop()
+		}
+		p.remove()
+	}}
+	if o.Hops {
+		if f.tap, err = newTap(ctx); err != nil {
+			p.remove()
+			return nil, err
+		}
+		p.environ = append(p.environ, f.tap.environ()...)
+		up := f.stop
+		f.stop = func() { up(); _ = f.tap.close() } // what it could not read is missing in what it tells
+	}
 	if o.Profile != "" {
 		p.flags = []string{"--cpuprofile", o.Profile}
 	}
 	if err := p.start(ctx); err != nil {
-		p.remove()
+		f.stop()
 		return nil, err
 	}
-	return &front{name: "Sluice", own: true, pid: p.cmd.Process.Pid, load: newLoader("http://"+p.http, nil),
-		stop: func() { p.stop(); p.remove() }}, nil
+	f.pid, f.load = p.cmd.Process.Pid, newLoader("http://"+p.http, nil)
+	return f, nil
 }
 
 // startPortkey starts the gateway of @portkey-ai/gateway.

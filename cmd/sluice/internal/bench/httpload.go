@@ -19,6 +19,7 @@ type loader struct {
 	url    string
 	header http.Header
 	client *http.Client
+	seen   func(job string, begin, end time.Time) // hears of every whole answer; nil: nobody does
 }
 
 func newLoader(url string, header http.Header) *loader {
@@ -38,6 +39,7 @@ func (l *loader) ask(ctx context.Context, body []byte, stream bool) error {
 		req.Header[name] = v
 	}
 	req.Header.Set("Content-Type", "application/json")
+	begin := time.Now()
 	res, err := l.client.Do(req)
 	if err != nil {
 		return err
@@ -51,6 +53,9 @@ func (l *loader) ask(ctx context.Context, body []byte, stream bool) error {
 	}
 	if stream && !bytes.HasSuffix(bytes.TrimSpace(answer), []byte("data: [DONE]")) {
 		return fmt.Errorf("the stream has no end: %.200q", answer[max(0, len(answer)-200):])
+	}
+	if l.seen != nil {
+		l.seen(res.Header.Get("Sluice-Job"), begin, time.Now())
 	}
 	return nil
 }

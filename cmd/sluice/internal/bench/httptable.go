@@ -62,7 +62,10 @@ func (r *HTTPReport) Print(w io.Writer) error {
 		}
 		fmt.Fprintln(w, word, aim.Text)
 	}
-	return errors.Join(err)
+	for _, row := range r.Rows {
+		err = errors.Join(err, printHops(w, row.Hops))
+	}
+	return err
 }
 
 func seconds(own, below time.Duration) string {
