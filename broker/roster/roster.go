@@ -173,6 +173,9 @@ func (r *Roster) follow(ctx context.Context, f func(State)) error {
 	for {
 		select {
 		case e, ok := <-w.Updates():
+			if !ok && ctx.Err() != nil { // it ends with ctx, perhaps before this sees so
+				return nil
+			}
 			if !ok {
 				return errors.New("the watch ended")
 			}
