@@ -24,6 +24,7 @@ type gate struct {
 	dead   bool
 	limit  int // messages published before death, -1: none
 	sent   int // messages published
+	halt   int // messages published before it freezes, 0: never
 	conns  []*gateConn
 	diedAt time.Time
 
@@ -158,6 +159,10 @@ func (c *gateConn) flush() {
 		end += n
 		if isPub {
 			c.g.sent++
+		}
+		if isPub && c.g.sent == c.g.halt {
+			c.g.frozen = true
+			break
 		}
 		if c.g.sent == c.g.limit {
 			_, _ = c.Conn.Write(out[:end])
