@@ -302,7 +302,7 @@ func (f *Fleet) startRole(ctx context.Context, kind string, n int, config string
 	}
 	text := fmt.Sprintf("nats: {url: %q, replicas: %d}\nhttp: {listen: %q}\ndata_dir: %s\n", url(servers), f.shape.NATS, front, filepath.Join(f.dir, name))
 	ch := ""
-	if kind == kindIngest || kind == kindGateway {
+	if f.engine != "" && (kind == kindIngest || kind == kindGateway) {
 		at, form := f.engine, "http://default:%s@%s"
 		if f.shape.Native != nil && kind == kindIngest {
 			var err error

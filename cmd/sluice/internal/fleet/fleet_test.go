@@ -2,21 +2,51 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluicehq/sluice/analytics/store/storetest"
 )
 
-// build makes the programs of a fleet.
+// bin is where the programs of all fleets are.
+var bin struct {
+	dir  string
+	once sync.Once
+}
+
+func TestMain(m *testing.M) {
+	code := 1
+	dir, err := os.MkdirTemp("", "sluice-fleet-bin-")
+	if err == nil {
+		bin.dir = dir
+		code = m.Run()
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// build makes the programs of a fleet, once.
 func build(t *testing.T) Binaries {
 	t.Helper()
-	dir := t.TempDir()
+	dir := bin.dir
+	bin.once.Do(func() { programs(t, dir) })
+	return Binaries{Sluice: []string{filepath.Join(dir, "sluice")}, NATSServer: filepath.Join(dir, "nats-server"),
+		NATSConfig: filepath.Join("..", "..", "..", "..", "deploy", "nats", "cluster.conf")}
+}
+
+func programs(t *testing.T, dir string) {
+	t.Helper()
 	for name, pkg := range map[string]string{"sluice": "github.com/sluicehq/sluice/cmd/sluice", "nats-server": "github.com/nats-io/nats-server/v2"} {
 		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -24,8 +54,6 @@ func build(t *testing.T) Binaries {
 			t.Fatalf("go build: %v\n%s", err, out)
 		}
 	}
-	return Binaries{Sluice: []string{filepath.Join(dir, "sluice")}, NATSServer: filepath.Join(dir, "nats-server"),
-		NATSConfig: filepath.Join("..", "..", "..", "..", "deploy", "nats", "cluster.conf")}
 }
 
 // nativeFront lets the ingesters reach the engine over ClickHouse's native
