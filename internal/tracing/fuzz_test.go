@@ -17,6 +17,7 @@ func FuzzParent(f *testing.F) {
 	f.Add("00-00000000000000000000000000000000-b7ad6b7169203331-01", "")
 	f.Add("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", "a=b,a=c")
 	f.Add("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff", strings.Repeat("a=b,", 200))
+	f.Add("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-07", "") // flags of the future
 	f.Add("", "\x00")
 	p := sdktrace.NewTracerProvider()
 	tracer := &Tracer{tracer: p.Tracer(scope), provider: p}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,11 +101,25 @@ func (s Span) Traceparent() string {
 // recording reports whether what the span is given goes anywhere.
 func (s Span) recording() bool { return s.span != nil && s.span.IsRecording() }
 
+// known clears the flags that version 00 of a traceparent does not define: for
+// those the library would drop the whole of it.
+func known(parent string) string {
+	const flags = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-")
+	if len(parent) != flags+2 || parent[:3] != "00-" {
+		return parent
+	}
+	n, err := strconv.ParseUint(parent[flags:], 16, 8)
+	if err != nil {
+		return parent
+	}
+	return fmt.Sprintf("%s%02x", parent[:flags], n&3)
+}
+
 // start begins a span below the one that a traceparent names, or a new trace.
 func (t *Tracer) start(ctx context.Context, parent, state, name string, kind trace.SpanKind, at time.Time) Span {
 	ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // the parent is what the job says
 	if parent != "" {
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": parent, "tracestate": state})
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": known(parent), "tracestate": state})
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithTimestamp(at))
 	return Span{span}
