@@ -1,9 +1,9 @@
 // Package sim is the protocol of a job's life in pure code: submission,
-// routing, claim, call, end, requeue, cancel and ingestion, as small atomic
-// steps of several processes over streams that deliver at least once. A seed
-// chooses which step comes next and which fault: processes die, pause and
-// resume, acknowledgements get lost, messages come again while their first
-// holder still works, or are forgotten until the reconciler finds them.
+// routing, lifting, claim, call, end, requeue, recall, cancel and ingestion, as
+// small atomic steps of several processes over streams that deliver at least
+// once. A seed chooses which step comes next and which fault: processes die,
+// pause and resume, acknowledgements get lost, messages come again while their
+// first holder still works, or are forgotten until the reconciler finds them.
 //
 //	submit ─▶ JOBS ─▶ router ─▶ WORK ─▶ worker ─▶ provider
 //	            ▲                          │ claim, end: compare-and-set

@@ -132,6 +132,9 @@ func (w *world) faults() (out []action) {
 			out = append(out, action{1, func() { m.stuck = true }})
 		}
 	}
+	for _, m := range w.jobs { // lifted: read where it stands, whoever has it
+		out = append(out, action{1, func() { w.ofRouter(m, w.route) }})
+	}
 	for _, m := range w.work {
 		out = append(out, action{1, func() { w.ofRouter(m, w.recall) }})
 	}
