@@ -105,7 +105,7 @@ func TestMutants(t *testing.T) {
 // run runs the guard's tests.
 func run(t *testing.T, g guard, args ...string) (string, error) {
 	t.Helper()
-	args = append([]string{"test", "-timeout", "90s", "-run", "^(" + g.test + ")$"}, args...)
+	args = append([]string{"test", "-timeout", "4m", "-run", "^(" + g.test + ")$"}, args...)
 	cmd := exec.CommandContext(t.Context(), "go", append(args, g.pkg)...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
