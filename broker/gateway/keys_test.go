@@ -30,7 +30,12 @@ func TestNamedKeys(t *testing.T) {
 			t.Errorf("%s: %d, the job is of %s, want %s", key, r.status, j.Payer(), want)
 		}
 		r = f.post("/v1/responses", backgroundBody, bearer(key, forged...)...)
-		if j := b.newest(); r.status != 200 || j.Payer() != want || j.Endpoint != wire.Responses {
+		var j wire.Job
+		eventually(t, "the response's job", func() (ok bool) { // which is answered before it has come
+			j, ok = b.job(r.header.Get(headerJob))
+			return ok
+		})
+		if r.status != 200 || j.Payer() != want || j.Endpoint != wire.Responses {
 			t.Errorf("%s: %d, the response is of %s, want %s", key, r.status, j.Payer(), want)
 		}
 	}
