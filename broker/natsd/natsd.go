@@ -238,9 +238,6 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect("", opts...)
 }
 
-// InProcessConn is a new connection to the server of now; nats.go asks for it.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.running().InProcessConn() }
-
 // Addr is the client listener's address, empty if there is none.
 func (s *Server) Addr() string {
 	if a, ok := s.running().Addr().(*net.TCPAddr); ok && a != nil {

@@ -1,0 +1,85 @@
+package natsd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/net/nettest"
+)
+
+// TestPipeIsAConn holds the pipe to what net.Conn promises.
+func TestPipeIsAConn(t *testing.T) {
+	nettest.TestConn(t, func() (a, b net.Conn, stop func(), err error) {
+		a, b = newPipe()
+		return a, b, func() { _, _ = a.Close(), b.Close() }, nil
+	})
+}
+
+// A write does not wait for its reader while there is room, and what was written
+// before the end is read.
+func TestPipeHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPipe()
+		sent := bytes.Repeat([]byte("0123456789"), pipeRoom/10)
+		for at := 0; at < len(sent); at += 1000 {
+			if _, err := a.Write(sent[at:min(at+1000, len(sent))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := a.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		n, err := a.Write(make([]byte, 1000))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Minute || n != pipeRoom%10 {
+			t.Errorf("%d bytes written into a full pipe, %v, after %v", n, err, time.Since(began))
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(b)
+		if err != nil || !bytes.Equal(got[:len(sent)], sent) {
+			t.Errorf("%d bytes read of %d, %v", len(got), len(sent), err)
+		}
+		if _, err := b.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("written to an end that is closed: %v", err)
+		}
+	})
+}
+
+// A reader that waits hears of a deadline that is set meanwhile.
+func TestPipeDeadlineWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPipe()
+		defer func() { _, _ = a.Close(), b.Close() }()
+		done := make(chan error)
+		go func() { _, err := b.Read(make([]byte, 1)); done <- err }() // is waited for below
+		synctest.Wait()
+		if err := b.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// A server that has stopped takes no connection.
+func TestInProcessConnOfAStoppedServer(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{srv: srv}
+	if _, err := s.InProcessConn(); err == nil {
+		t.Error("a connection to a server that has not started")
+	}
+}
