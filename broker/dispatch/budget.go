@@ -224,8 +224,12 @@ func (l *loop) overBudget(ctx context.Context, it *item, v *account.Verdict, now
 	case account.Exceeded:
 		switch b.OnExceeded {
 		case account.Reject:
-			l.fail(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice), wire.Errorf(wire.CodeBudget, "", "the budget %q of %s has no room for the job: raise it, or wait for its next %s",
-				b.ID(), b.Show(b.Limit), b.Window.Span))
+			todo := "raise it"
+			if b.Window.Span != account.Total {
+				todo += ", or wait for its next " + string(b.Window.Span)
+			}
+			l.fail(ctx, it, l.verdict(it, &it.asg.Meta, &l.choice), wire.Errorf(wire.CodeBudget, "", "the budget %q of %s has no room for the job: %s",
+				b.ID(), b.Show(b.Limit), todo))
 		case account.Cheaper:
 			l.sendToWait(ctx, it, wire.Batch, v.Until, now)
 		default:

@@ -135,7 +135,7 @@ func TestKeyedJobWaits(t *testing.T) {
 		if _, err := r.with("ci-key").PublishMsg(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
-		if a := r.status("mine"); a.Status != wire.Queued || a.Class != wire.Batch {
+		if a := r.status("mine"); a.Status != wire.Queued || a.Class != wire.Batch || a.Key != "ci" {
 			t.Errorf("%+v", a)
 		}
 		a, err := r.with("web-key").Conn().Request(r.subj.Cancel("acme", "mine"), nil, 5*time.Second)
@@ -144,6 +144,9 @@ func TestKeyedJobWaits(t *testing.T) {
 		}
 		r.dispatcher("d1")
 		r.worker("w1")
+		if a := r.status("mine"); a.Key != "ci" {
+			t.Errorf("%+v", a)
+		}
 		if res := r.result("mine"); res.Status != wire.Cancelled || res.Entry.Meta.Key != "ci" {
 			t.Errorf("%s, key %q", res.Status, res.Entry.Meta.Key)
 		}

@@ -254,7 +254,7 @@ func Describe(tenant, job string, records []*Stored) *wire.Answer {
 }
 
 func fillMeta(a *wire.Answer, m *wire.Meta) {
-	a.Class, a.Route, a.Batch = m.Class, m.Route, m.Batch
+	a.Key, a.Class, a.Route, a.Batch = m.Key, m.Class, m.Route, m.Batch
 	a.Queued = stamp(time.Unix(0, m.SubmittedAt))
 }
 

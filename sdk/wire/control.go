@@ -4,6 +4,7 @@ package wire
 type Answer struct {
 	Job      string       `json:"job_id"`
 	Tenant   string       `json:"tenant"`
+	Key      string       `json:"key,omitempty"`    // name of the tenant's key; absent: its own
 	Status   Status       `json:"status,omitempty"` // empty when Error is set
 	Reason   Reason       `json:"reason,omitempty"`
 	Until    string       `json:"until,omitempty"` // RFC 3339, of a waiting job

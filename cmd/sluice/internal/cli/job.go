@@ -97,7 +97,7 @@ func printState(w io.Writer, a *wire.Answer) error {
 	}
 	t := newTable("job", a.Job)
 	for _, kv := range [][2]string{
-		{"tenant", a.Tenant}, {"status", state}, {"class", string(a.Class)}, {"route", a.Route}, {"batch", a.Batch},
+		{"tenant", a.Tenant}, {"key", a.Key}, {"status", state}, {"class", string(a.Class)}, {"route", a.Route}, {"batch", a.Batch},
 		{"submitted", localTime(a.Queued)}, {"attempts", strconv.Itoa(a.Attempts)},
 	} {
 		if kv[1] != "" {
