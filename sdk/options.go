@@ -26,7 +26,8 @@ type options struct {
 // "default".
 func WithTenant(tenant string) Option { return func(o *options) { o.tenant = tenant } }
 
-// WithKey sets the tenant's key. The client then logs in to NATS with the
+// WithKey sets the tenant's key, or one of its named keys, which its jobs then
+// count for in budgets. The client then logs in to NATS with the
 // tenant as user and the key as password. Defaults to none, which a broker
 // without configured tenants accepts.
 func WithKey(key string) Option { return func(o *options) { o.key = key } }

@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
@@ -81,8 +83,11 @@ func Nodes(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]Node
 	var out []Node
 	for {
 		select {
-		case e := <-w.Updates():
-			if e == nil {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok: // these may not be all
+				return nil, cmp.Or(context.Cause(ctx), nats.ErrConnectionClosed)
+			case e == nil:
 				return out, nil
 			}
 			var n Node

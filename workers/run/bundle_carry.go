@@ -1,12 +1,14 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluicehq/sluice/sdk/ledger"
@@ -282,8 +284,11 @@ func (c *carrier) taken(ctx context.Context) (map[string]bool, error) {
 	out := map[string]bool{}
 	for {
 		select {
-		case e := <-w.Updates():
-			if e == nil {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok: // these may not be all
+				return nil, cmp.Or(context.Cause(ctx), nats.ErrConnectionClosed)
+			case e == nil:
 				return out, nil
 			}
 			if b, err := readBundle(e); err == nil && !b.Guess {
