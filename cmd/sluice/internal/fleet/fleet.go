@@ -232,19 +232,30 @@ func (f *Fleet) connect() (jetstream.JetStream, error) {
 	return jetstream.New(nc)
 }
 
-// advisories keeps what the servers say of their streams and queues (leaders,
-// messages removed unacknowledged) in a file beside the logs, a line each,
-// until stop is called.
-func (f *Fleet) advisories(nc *nats.Conn) (stop func(), err error) {
-	file, err := os.OpenFile(filepath.Join(f.dir, "advisories.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// watch keeps what passes between queues in a file beside the logs, a line each,
+// until stop is called: what the servers say of their streams and queues
+// (leaders, messages removed unacknowledged), which messages of jobs and of what
+// was queued again are acknowledged, and what is queued again.
+func (f *Fleet) watch(nc *nats.Conn) (stop func(), err error) {
+	file, err := os.OpenFile(filepath.Join(f.dir, "queues.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	note := func(m *nats.Msg) {
-		_, _ = fmt.Fprintf(file, "%s\n", m.Data) // for whoever looks into a failed run
+		said := m.Data
+		if !strings.HasPrefix(m.Subject, "$") { // a body
+			a, _ := wire.DecodeAssignment(m.Header) // a job is named, if it can be
+			said = []byte(a.Meta.ID)
+		}
+		_, _ = fmt.Fprintf(file, "%s %s %s\n", time.Now().UTC().Format("15:04:05.000"), m.Subject, said) // for whoever looks into a failed run
 	}
-	for _, of := range []string{"STREAM", "CONSUMER"} { // requests have advisories too: a hundred megabytes
-		if _, err := nc.Subscribe("$JS.EVENT.ADVISORY."+of+".>", note); err != nil {
+	var s wire.Subjects
+	for _, subject := range []string{
+		"$JS.EVENT.ADVISORY.STREAM.>", "$JS.EVENT.ADVISORY.CONSUMER.>", // not of requests: a hundred megabytes
+		"$JS.ACK." + s.Stream(wire.StreamJobs) + ".>", "$JS.ACK." + s.Stream(wire.StreamSched) + ".>",
+		s.Requeue("*", "*"), s.Sched("*", "*"),
+	} {
+		if _, err := nc.Subscribe(subject, note); err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 	}

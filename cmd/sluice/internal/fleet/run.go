@@ -109,7 +109,12 @@ func Chaos(ctx context.Context, o ChaosOptions) (r *Report, err error) {
 		return nil, err
 	}
 	defer js.Conn().Close()
-	stop, err := f.advisories(js.Conn())
+	taps, err := f.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer taps.Conn().Close()
+	stop, err := f.watch(taps.Conn())
 	if err != nil {
 		return nil, err
 	}
