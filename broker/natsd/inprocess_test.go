@@ -6,6 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,4 +85,27 @@ func TestInProcessConnOfAStoppedServer(t *testing.T) {
 	if _, err := s.InProcessConn(); err == nil {
 		t.Error("a connection to a server that has not started")
 	}
+}
+
+// TestAcceptIsAsLinked: a linked function's type is not looked at by the
+// compiler, so it must be what the pinned server's source says.
+func TestAcceptIsAsLinked(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", "github.com/nats-io/nats-server/v2/server").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(src, []byte("\nfunc (s *Server) createClientInProcess(conn net.Conn) *client {")) {
+			return
+		}
+	}
+	t.Error("the server has no such function any more, or one of another type: see accept")
 }

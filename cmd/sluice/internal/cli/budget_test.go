@@ -19,6 +19,9 @@ func TestBudgets(t *testing.T) {
 		"budget tenant:default jobs/total is set, at every router")
 	tm.ok("budget", "set", "label:team=docs", "--limit-usd", "12.50", "--window", "hour", "--rolling", "--alerts", "0", "--unknown-price", "allow")
 	tm.untilBudget("tenant:default")
+	eventually(t, "what was spent before is known", func() bool {
+		return strings.Contains(tm.ok("route", "explain", "chat", "--label", "team=docs"), "good/m fits")
+	})
 	wants(t, tm.ok("route", "explain", "chat", "--label", "team=docs"), "budgets: good/m fits, would hold ", " tokens and $0.00", "chosen: good/m of route chat\n")
 	for range 2 {
 		tm.ok("submit", "Why?", "--label", "team=docs")
