@@ -75,7 +75,7 @@ demo-real: build engine ## the same with a real model on this machine (compiles 
 	@python3 integration/real/run.py $(ARGS)
 
 test: engine sdks ## run every test, on the real engine and with the official SDKs
-	SLUICE_TEST_ENGINE=1 SLUICE_TEST_SDKS=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 12m $(PACKAGES)
+	SLUICE_TEST_ENGINE=1 SLUICE_TEST_SDKS=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test $(TESTFLAGS) -timeout 25m $(PACKAGES)
 
 bench: build engine ## jobs per second of the whole path beside one JetStream hop (line "ratio N.NN"), latency, trace replay
 	bin/sluice bench $(ARGS)
