@@ -228,6 +228,10 @@ func options(cfg Config) (*server.Options, error) {
 	return o, nil
 }
 
+// Bare makes connections as the NATS server itself does within a process,
+// without what InProcessConn saves: what a benchmark compares with.
+func (s *Server) Bare() nats.InProcessConnProvider { return s.running() }
+
 // Connect opens an in-process connection for one of our own parts. It comes
 // back by itself when the server was started anew.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {

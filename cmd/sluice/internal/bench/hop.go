@@ -78,7 +78,7 @@ func Hop(ctx context.Context, n int, pipelined bool) (float64, error) {
 }
 
 func hopConn(srv *natsd.Server, name string) (jetstream.JetStream, error) {
-	nc, err := srv.Connect(name)
+	nc, err := srv.Connect(name, nats.InProcessServer(srv.Bare()))
 	if err != nil {
 		return nil, err
 	}
