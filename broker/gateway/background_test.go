@@ -284,6 +284,7 @@ func TestBackgroundCancel(t *testing.T) {
 	b := newBroker(t, t.TempDir(), hang)
 	f := b.newFront()
 	id := f.post("/v1/responses", backgroundBody).header.Get("Sluice-Job")
+	eventually(t, "the test's broker has read the job", func() bool { _, ok := b.job(id); return ok })
 	r := f.post("/v1/responses/"+id+"/cancel", "")
 	if r.status != 200 || !strings.Contains(r.body, `"status":"cancelled"`) || !b.wasCancelled(id) {
 		t.Errorf("%d %s", r.status, r.body)
