@@ -109,7 +109,7 @@ func known(parent string) string {
 		return parent
 	}
 	n, err := strconv.ParseUint(parent[flags:], 16, 8)
-	if err != nil {
+	if err != nil || n <= 3 {
 		return parent
 	}
 	return fmt.Sprintf("%s%02x", parent[:flags], n&3)

@@ -114,14 +114,13 @@ func (l *Ledger) Settle(ctx context.Context, rec *wire.Record, expect uint64) (u
 // then: only the message leads another one to it. So the record that the job
 // waits comes first, and refuses the claim of whoever gets the message still.
 func (l *Ledger) TakeBack(ctx context.Context, a *wire.Assignment, workSeq uint64, body []byte) (bool, error) {
-	now := time.Now()
-	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonRecall, Until: now, Entry: wire.Entry{Meta: a.Meta, Progress: a.Progress}}
+	rec := &wire.Record{Status: wire.Waiting, Reason: wire.ReasonRecall, Until: time.Now(), Entry: wire.Entry{Meta: a.Meta, Progress: a.Progress}}
 	rec.Entry.Progress.Recalls++
 	expect := a.Progress.Expect
 	for range settleTries {
 		seq, err := l.Append(ctx, rec, expect)
 		if err == nil {
-			return true, l.again(ctx, rec, seq, body, now)
+			return true, l.RequeueWaiting(ctx, rec, seq, body)
 		}
 		var c *Conflict
 		if !errors.As(err, &c) {
@@ -131,19 +130,12 @@ func (l *Ledger) TakeBack(ctx context.Context, a *wire.Assignment, workSeq uint6
 		case r.Verdict == Claim && CatchUp(rec, c.Last):
 			expect = r.Expect
 		case r.Verdict == Again:
-			return true, l.again(ctx, &c.Last.Record, c.Last.Seq, body, now)
+			return true, l.RequeueWaiting(ctx, &c.Last.Record, c.Last.Seq, body)
 		default:
 			return r.Verdict == Drop, nil
 		}
 	}
 	return false, fmt.Errorf("ledger: job %s keeps changing", a.Meta.ID)
-}
-
-// again queues the job of a waiting record.
-func (l *Ledger) again(ctx context.Context, rec *wire.Record, seq uint64, body []byte, now time.Time) error {
-	a := &wire.Assignment{Meta: rec.Entry.Meta, Progress: rec.Entry.Progress}
-	a.Progress.Expect = seq
-	return l.Requeue(ctx, a, body, rec.Until, now)
 }
 
 // CatchUp has a record that was made from an old copy of a job take over what

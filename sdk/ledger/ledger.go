@@ -350,6 +350,14 @@ func (l *Ledger) Requeue(ctx context.Context, a *wire.Assignment, body []byte, a
 	return nil
 }
 
+// RequeueWaiting is Requeue for the job of a waiting record that stands at seq,
+// at the time that it says.
+func (l *Ledger) RequeueWaiting(ctx context.Context, rec *wire.Record, seq uint64, body []byte) error {
+	a := &wire.Assignment{Meta: rec.Entry.Meta, Progress: rec.Entry.Progress}
+	a.Progress.Expect = seq
+	return l.Requeue(ctx, a, body, rec.Until, time.Now())
+}
+
 // Bury stores a dead letter: the job as the record that ends it says, and its
 // history, for dead list, show, edit and requeue. A repeat within the stream's
 // duplicate window is filtered.

@@ -165,10 +165,8 @@ func (a *attempt) refused(hard context.Context, last *ledger.Stored, r ledger.Ru
 	case ledger.Clash:
 		err = a.cfg.Ledger.Refuse(hard, &a.asg.Meta)
 	case ledger.Again:
-		asg := wire.Assignment{Meta: last.Entry.Meta, Progress: last.Entry.Progress}
-		asg.Progress.Expect = last.Seq
 		a.leave(a.key, a.call)
-		err = a.cfg.Ledger.Requeue(hard, &asg, a.body, last.Until, time.Now())
+		err = a.cfg.Ledger.RequeueWaiting(hard, &last.Record, last.Seq, a.body)
 	case ledger.Held:
 		if strings.HasPrefix(r.Owner, ownerPrefix) {
 			if v, err := a.holds(hard, r.Owner, &a.asg.Meta, a.workSeq); err != nil || v != abandon {
@@ -296,9 +294,8 @@ func (a *attempt) mine(last *ledger.Stored) bool {
 
 // next is what follows the end of an attempt.
 type next struct {
-	rec   *wire.Record
-	bury  bool      // the job is dead: its attempts are used up
-	again time.Time // when a waiting job comes back
+	rec  *wire.Record // of a job that waits, until when
+	bury bool         // the job is dead: its attempts are used up
 }
 
 // next decides what follows: success, cancellation, expiry, a retry elsewhere
@@ -346,7 +343,7 @@ func (a *attempt) next(e *wire.Entry, at *wire.Attempt, cause *wire.Error, v eng
 			"attempt %d failed (%s) and the deadline leaves no time for another", at.N, cause.Code))
 	}
 	rec.Status, rec.Reason, rec.Until = wire.Waiting, wire.ReasonRetry, until
-	return next{rec: rec, again: until}
+	return next{rec: rec}
 }
 
 // capped is the job's body, with the output that a fallback allows.
@@ -375,12 +372,10 @@ func (a *attempt) write(ctx context.Context, n next, expect uint64) error {
 	if err != nil || n.rec.Status != wire.Waiting {
 		return err
 	}
-	asg := wire.Assignment{Meta: n.rec.Entry.Meta, Progress: n.rec.Entry.Progress}
-	asg.Progress.Expect = seq
 	// Before the job is queued: the next attempt may be here before this
 	// function returns, and must not find the place of its job taken.
 	a.leave(a.key, a.call)
-	if err := a.cfg.Ledger.Requeue(ctx, &asg, a.body, n.again, time.Now()); err != nil {
+	if err := a.cfg.Ledger.RequeueWaiting(ctx, n.rec, seq, a.body); err != nil {
 		return errors.Join(errNotQueued, err)
 	}
 	return nil

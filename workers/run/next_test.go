@@ -101,8 +101,8 @@ func TestNext(t *testing.T) {
 				if r.Status != c.want || r.Entry.Error != c.code || at.Status != c.ended || got.bury != c.bury {
 					t.Fatalf("%s/%s, attempt %s, dead %t", r.Status, r.Entry.Error, at.Status, got.bury)
 				}
-				if r.Status.Terminal() != got.again.IsZero() || r.Entry.Owner != "" || r.Entry.WorkSeq != 0 || !r.EndsAttempt() {
-					t.Errorf("record %+v, again %s", r, got.again)
+				if r.Status.Terminal() != r.Until.IsZero() || r.Entry.Owner != "" || r.Entry.WorkSeq != 0 || !r.EndsAttempt() {
+					t.Errorf("record %+v", r)
 				}
 				if r.Status.Terminal() && r.Status != wire.Succeeded && len(r.Body) == 0 {
 					t.Error("no body")
@@ -111,7 +111,7 @@ func TestNext(t *testing.T) {
 					t.Errorf("progress %+v", p)
 				}
 				if r.Status == wire.Waiting {
-					if d := got.again.Sub(now); d < c.wait[0] || d > c.wait[1]+1 || r.Reason != wire.ReasonRetry || !r.Until.Equal(got.again) {
+					if d := r.Until.Sub(now); d < c.wait[0] || d > c.wait[1]+1 || r.Reason != wire.ReasonRetry {
 						t.Errorf("comes back after %s (%s), want %s", d, r.Reason, c.wait)
 					}
 				}

@@ -123,6 +123,8 @@ func (t *tap) close() error {
 	if served := <-t.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return errors.Join(err, t.faults)
 }
 
