@@ -109,3 +109,26 @@ func TestAcceptIsAsLinked(t *testing.T) {
 	}
 	t.Error("the server has no such function any more, or one of another type: see accept")
 }
+
+// TestPipeIsClosed: who has closed it reads nothing more, the other all that was
+// written before.
+func TestPipeIsClosed(t *testing.T) {
+	a, b := newPipe()
+	for _, end := range []net.Conn{a, b} {
+		if _, err := end.Write([]byte("left")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Read(make([]byte, 9)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("who closed it reads %d bytes, %v", n, err)
+	}
+	if got, err := io.ReadAll(b); string(got) != "left" || err != nil {
+		t.Errorf("the other reads %q, %v", got, err)
+	}
+	if _, err := b.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("and writes: %v", err)
+	}
+}
