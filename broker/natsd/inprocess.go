@@ -79,11 +79,61 @@ func (p *pipeEnd) SetWriteDeadline(t time.Time) error {
 // flow is one direction.
 type flow struct {
 	mu             sync.Mutex
-	buf            []byte
-	from           int // where in buf to go on reading
+	first, last    *piece // what is not read yet; nil: nothing
+	size           int    // bytes of it
 	closed         bool
-	left           bool // closed by the reader: what is in buf will not be read
+	left           bool // closed by the reader: nothing more will be read
 	reader, writer waiter
+}
+
+// piece holds bytes between a write and a read. Each flow has as many as it
+// needs at the moment, and they go from flow to flow: a buffer that grew with
+// what waited was a quarter of all that a busy broker allocates.
+type piece struct {
+	next     *piece
+	from, to int // of data
+	data     [16<<10 - 24]byte
+}
+
+var pieces = sync.Pool{New: func() any { return new(piece) }}
+
+// put appends as much of b as one piece takes.
+func (f *flow) put(b []byte) int {
+	if f.last == nil || f.last.to == len(f.last.data) {
+		p := pieces.Get().(*piece)
+		p.next, p.from, p.to = nil, 0, 0
+		if f.last == nil {
+			f.first = p
+		} else {
+			f.last.next = p
+		}
+		f.last = p
+	}
+	n := copy(f.last.data[f.last.to:], b)
+	f.last.to += n
+	f.size += n
+	return n
+}
+
+// get takes what is first, and fits into b. Something must be there.
+func (f *flow) get(b []byte) int {
+	p := f.first
+	n := copy(b, p.data[p.from:p.to])
+	p.from += n
+	f.size -= n
+	if p.from == p.to {
+		f.drop()
+	}
+	return n
+}
+
+// drop gives the first piece back.
+func (f *flow) drop() {
+	p := f.first
+	if f.first = p.next; f.first == nil {
+		f.last = nil
+	}
+	pieces.Put(p)
 }
 
 // waiter is one side of a flow. It needs a timer only while it waits: two
@@ -136,13 +186,10 @@ func (f *flow) read(b []byte) (int, error) {
 			return 0, io.ErrClosedPipe
 		case f.reader.late():
 			return 0, os.ErrDeadlineExceeded
-		case len(f.buf) > f.from:
-			n := copy(b, f.buf[f.from:])
-			if f.from += n; f.from == len(f.buf) {
-				f.buf, f.from = f.buf[:0], 0
-				if cap(f.buf) > pipeRoom/4 {
-					f.buf = nil
-				}
+		case f.size > 0:
+			n := 0
+			for n < len(b) && f.size > 0 {
+				n += f.get(b[n:])
 			}
 			if f.writer.waits {
 				f.writer.cond.Broadcast()
@@ -169,14 +216,11 @@ func (f *flow) write(b []byte) (n int, err error) {
 		case len(b) == 0:
 			return n, nil
 		}
-		if room := pipeRoom - (len(f.buf) - f.from); room > 0 {
-			m := min(room, len(b))
-			if f.from > 0 && len(f.buf)+m > cap(f.buf) {
-				f.buf = f.buf[:copy(f.buf, f.buf[f.from:])]
-				f.from = 0
+		if room := pipeRoom - f.size; room > 0 {
+			for m := min(room, len(b)); m > 0; {
+				done := f.put(b[:m])
+				n, m, b = n+done, m-done, b[done:]
 			}
-			f.buf = append(f.buf, b[:m]...)
-			n, b = n+m, b[m:]
 			if f.reader.waits {
 				f.reader.cond.Broadcast()
 			}
@@ -190,6 +234,9 @@ func (f *flow) close(byReader bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed, f.left = true, f.left || byReader
+	for f.left && f.first != nil {
+		f.drop()
+	}
 	f.reader.cond.Broadcast()
 	f.writer.cond.Broadcast()
 }

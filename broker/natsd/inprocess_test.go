@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -130,5 +131,57 @@ func TestPipeIsClosed(t *testing.T) {
 	}
 	if _, err := b.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("and writes: %v", err)
+	}
+}
+
+// TestPipePieces: whatever the sizes of writes and reads, two pipes that use the
+// same pieces keep their bytes apart and in order, and bursts allocate nothing.
+func TestPipePieces(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	type side struct {
+		w, r         net.Conn
+		sent, gotten byte // the next one
+		waiting      int
+	}
+	var sides [2]side
+	for i := range sides {
+		sides[i].w, sides[i].r = newPipe()
+		sides[i].sent, sides[i].gotten = byte(100*i), byte(100*i)
+	}
+	buf := make([]byte, pipeRoom)
+	for range 2_000 {
+		s := &sides[r.IntN(2)]
+		n := 1 + r.IntN(1<<r.IntN(19))
+		if n = min(n, pipeRoom-s.waiting); n > 0 && r.IntN(2) == 0 {
+			for i := range n {
+				buf[i] = s.sent
+				s.sent++
+			}
+			if m, err := s.w.Write(buf[:n]); m != n || err != nil {
+				t.Fatal(m, err)
+			}
+			s.waiting += n
+		} else if s.waiting > 0 {
+			want := min(1+r.IntN(1<<r.IntN(19)), len(buf))
+			m, err := s.r.Read(buf[:want])
+			if m != min(want, s.waiting) || err != nil {
+				t.Fatalf("%d bytes read of %d that wait, into %d: %v", m, s.waiting, want, err)
+			}
+			for _, c := range buf[:m] {
+				if c != s.gotten {
+					t.Fatalf("read %d, want %d", c, s.gotten)
+				}
+				s.gotten++
+			}
+			s.waiting -= m
+		}
+	}
+	a, b := newPipe()
+	burst := buf[:100<<10]
+	if n := testing.AllocsPerRun(100, func() {
+		_, _ = a.Write(burst)
+		_, _ = io.ReadFull(b, burst)
+	}); n > 1 {
+		t.Errorf("a burst of %d bytes makes %v allocations", len(burst), n)
 	}
 }
