@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -100,4 +101,35 @@ func BenchmarkLedgerToEngine(b *testing.B) {
 		must(b, s.Close())
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/n, "µs/job")
+}
+
+// BenchmarkKeep makes the rows of a record, and says what they hold of memory
+// while they wait: with all of the record, and with what is kept of it.
+func BenchmarkKeep(b *testing.B) {
+	for name, own := range map[string]func(*store.Attempt, *store.Job){"record": nil, "rows": newKeeper().own} {
+		b.Run(name, func(b *testing.B) {
+			var attempts []*store.Attempt
+			var jobs []*store.Job
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap()
+			for b.Loop() {
+				a, j, err := decode(benchRecord(b))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if own != nil {
+					own(a, j)
+				}
+				attempts, jobs = append(attempts, a), append(jobs, j)
+			}
+			b.ReportMetric(float64(heap()-before)/float64(b.N), "B-held/op")
+			runtime.KeepAlive(attempts)
+			runtime.KeepAlive(jobs)
+		})
+	}
 }

@@ -23,6 +23,7 @@ type session struct {
 
 	haveAttempts, haveJobs uint64 // the tables' positions
 
+	keeper *keeper
 	batch  *batch  // what has been read and not begun to be written
 	flight *flight // what is being written, nil: nothing is
 	spare  *batch  // one that is written
@@ -42,6 +43,7 @@ func (s *session) run(ctx, held context.Context) error {
 	}
 	f := newFeed(s.in.cfg, from)
 	defer f.close()
+	s.keeper = newKeeper()
 	s.batch, s.spare, s.pace.interval = &batch{read: from - 1}, &batch{}, s.in.cfg.FlushInterval
 	s.in.progress.restart(from - 1)
 	defer func() { _ = s.land() }() // after a failure: the next session begins where this one has ended
@@ -111,6 +113,7 @@ func (s *session) add(m *ledger.Seen, behind uint64) {
 		s.in.log.Error("a ledger record cannot be read and is passed over", "seq", m.Seq, "error", err) // I4
 		return
 	}
+	s.keeper.own(a, j)
 	if a != nil && m.Seq > s.haveAttempts {
 		b.attempts = append(b.attempts, *a)
 	}
