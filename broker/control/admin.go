@@ -128,12 +128,11 @@ func (s *Service) health(ctx context.Context, _ adminRequest) (any, error) {
 	}
 	streams := []stream{}
 	for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork, wire.StreamLedger, wire.StreamChunks, wire.StreamDead, wire.StreamHolds} {
-		st, err := s.cfg.JS.Stream(ctx, s.cfg.Subjects.Stream(kind))
+		n, i, err := topology.Messages(ctx, s.cfg.JS, s.cfg.Subjects, kind)
 		if err != nil {
 			return nil, err
 		}
-		i := st.CachedInfo()
-		streams = append(streams, stream{Name: i.Config.Name, Messages: i.State.Msgs - min(i.State.Msgs, topology.Kept(kind)), Bytes: i.State.Bytes, Replicas: i.Config.Replicas})
+		streams = append(streams, stream{Name: i.Config.Name, Messages: n, Bytes: i.State.Bytes, Replicas: i.Config.Replicas})
 	}
 	return map[string]any{"streams": streams}, nil
 }

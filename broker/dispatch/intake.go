@@ -98,7 +98,7 @@ func gone(err error) bool {
 // the given length brought nothing and empty agrees (true). A source that is
 // gone ends it too (false).
 func (d *Dispatcher) intakeUntil(ctx context.Context, src *source, wait time.Duration, empty func() bool) bool {
-	pull := newPuller(d.cfg.JS.Conn(), src.Consumer)
+	pull := newPuller(d.cfg.JS.Conn(), d.cfg.Subjects, src.Consumer)
 	defer pull.close()
 	for {
 		n := src.acquire(ctx, fetchMost)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sluicehq/sluice/sdk/ledger"
+	"github.com/sluicehq/sluice/sdk/wire"
 )
 
 // puller fetches messages from a queue. The library's own Fetch takes a
@@ -19,14 +20,15 @@ import (
 // and never be dealt with. Here only the reply subject counts, which a
 // publisher cannot set.
 type puller struct {
-	nc   *nats.Conn
-	next string // the API subject
-	sub  *nats.Subscription
+	nc       *nats.Conn
+	subjects wire.Subjects
+	next     string // the API subject
+	sub      *nats.Subscription
 }
 
-func newPuller(nc *nats.Conn, c jetstream.Consumer) *puller {
+func newPuller(nc *nats.Conn, s wire.Subjects, c jetstream.Consumer) *puller {
 	info := c.CachedInfo()
-	return &puller{nc: nc, next: "$JS.API.CONSUMER.MSG.NEXT." + info.Stream + "." + info.Name}
+	return &puller{nc: nc, subjects: s, next: "$JS.API.CONSUMER.MSG.NEXT." + info.Stream + "." + info.Name}
 }
 
 // pullLost is how much longer than asked for a pull may stay open before its
@@ -34,7 +36,7 @@ func newPuller(nc *nats.Conn, c jetstream.Consumer) *puller {
 const pullLost = 2 * time.Second
 
 // fetch gives at most n messages to each as they come, for at most wait, and
-// returns how many there were.
+// returns how many there were. What pins the queue is not among them.
 func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func(*delivery)) (got int, err error) {
 	if p.sub == nil {
 		if p.sub, err = p.nc.SubscribeSync(p.nc.NewInbox()); err != nil {
@@ -50,7 +52,7 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait+pullLost)
 	defer cancel()
-	for got < n {
+	for given := 0; given < n; {
 		m, err := p.sub.NextMsgWithContext(ctx)
 		if err != nil {
 			p.close()
@@ -60,8 +62,10 @@ func (p *puller) fetch(ctx context.Context, n int, wait time.Duration, each func
 			return got, err
 		}
 		if strings.HasPrefix(m.Reply, "$JS.ACK.") {
-			got++
-			each(&delivery{m: m})
+			if given++; !p.subjects.IsPin(m.Subject) {
+				got++
+				each(&delivery{m: m})
+			}
 			continue
 		}
 		if end, err := pullStatus(m); end {

@@ -27,7 +27,7 @@ func TestPullFromAQueueThatIsGone(t *testing.T) {
 		if src, err = src.Renew(t.Context(), js); err != nil {
 			t.Fatal(err)
 		}
-		p := newPuller(js.Conn(), src.Consumer)
+		p := newPuller(js.Conn(), s, src.Consumer)
 		remove := func() {
 			info := src.Consumer.CachedInfo()
 			if err := js.DeleteConsumer(t.Context(), info.Stream, info.Name); err != nil {

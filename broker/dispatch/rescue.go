@@ -53,12 +53,13 @@ func (d *Dispatcher) rescue(ctx context.Context, work jetstream.Stream) {
 func (d *Dispatcher) rescuePool(ctx context.Context, work jetstream.Stream, pool string) error {
 	c, err := work.Consumer(ctx, ledger.WorkConsumer(pool))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		c, err = work.CreateOrUpdateConsumer(ctx, ledger.WorkConsumerConfig(d.cfg.Subjects, pool, rescueBatch, 30*time.Second))
+		c, err = ledger.OpenQueue(ctx, d.cfg.JS, d.cfg.Subjects, wire.StreamWork,
+			ledger.WorkConsumerConfig(d.cfg.Subjects, pool, rescueBatch, 30*time.Second))
 	}
 	if err != nil {
 		return err
 	}
-	pull := newPuller(d.cfg.JS.Conn(), c)
+	pull := newPuller(d.cfg.JS.Conn(), d.cfg.Subjects, c)
 	defer pull.close()
 	for {
 		moved := 0

@@ -9,5 +9,7 @@
 // there on is delivered again. Fences make that harmless (package ledger), so
 // several routers may do it at once.
 //
+// It also puts back what pins a queue (ledger.OpenQueue), where that is missing.
+//
 // It never changes a message and never removes one.
 package reconcile

@@ -71,6 +71,11 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 		return err
 	}
 	for _, q := range queues {
+		if ledger.Pinned(r.cfg.Subjects, q) {
+			if err := ledger.Pin(ctx, r.cfg.JS, r.cfg.Subjects, kind, q.Name); err != nil {
+				return err
+			}
+		}
 		seq, err := forgotten(ctx, stream, q.Name)
 		if err != nil {
 			return err

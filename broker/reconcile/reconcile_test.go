@@ -26,7 +26,7 @@ func bubble(t *testing.T, f func(ctx context.Context, js jetstream.JetStream)) {
 	synctest.Test(t, func(t *testing.T) {
 		js := natstest.JetStream(t, dir)
 		ctx, stop := context.WithCancel(t.Context())
-		must(t, topology.Ensure(ctx, js, topology.Config{Subjects: subjects}))
+		must(t, topology.Ensure(ctx, js, topology.Config{Subjects: subjects, Pins: true})) // only OpenQueue pins
 		var wg sync.WaitGroup
 		defer func() { stop(); wg.Wait() }()
 		r := New(Config{JS: js, Subjects: subjects, Logger: slog.New(slog.DiscardHandler)})
@@ -195,6 +195,40 @@ func TestOrdinaryQueueIsLeftAlone(t *testing.T) {
 		must(t, err)
 		if info.NumAckPending != 1 || info.NumPending != 4 {
 			t.Fatalf("%d delivered, %d pending: want 1 and 4, untouched", info.NumAckPending, info.NumPending)
+		}
+	})
+}
+
+// What pins a queue is put back, and is not taken for a forgotten message.
+func TestPinIsPutBack(t *testing.T) {
+	bubble(t, func(ctx context.Context, js jetstream.JetStream) {
+		q, err := ledger.OpenQueue(ctx, js, subjects, wire.StreamWork, ledger.WorkConsumerConfig(subjects, "a", 1, ackWait))
+		must(t, err)
+		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
+		must(t, err)
+		pin := func() uint64 {
+			m, err := stream.GetLastMsgForSubject(ctx, subjects.Pin(wire.StreamWork, ledger.WorkConsumer("a")))
+			must(t, err)
+			return m.Sequence
+		}
+		batch, err := q.FetchNoWait(10)
+		must(t, err)
+		for m := range batch.Messages() {
+			if !subjects.IsPin(m.Subject()) {
+				t.Errorf("a message of %s", m.Subject())
+			}
+		}
+		was := pin()
+		time.Sleep(10 * time.Minute)
+		info, err := q.Info(ctx)
+		must(t, err)
+		if pin() != was || info.Delivered.Consumer != 1 {
+			t.Errorf("after ten minutes the pin is %d, was %d, and %d messages were given out", pin(), was, info.Delivered.Consumer)
+		}
+		must(t, stream.DeleteMsg(ctx, was))
+		time.Sleep(61 * time.Second)
+		if pin() == was {
+			t.Error("the pin was not put back")
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sluicehq/sluice/sdk/ledger"
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	CapturesAge time.Duration
 	CapturesMax int64 // bytes of them; default 1 GiB
 	TextsMax    int64 // bytes of texts that are not in ClickHouse yet; default wire.TextBacklog
+	Pins        bool  // the queues' streams have room for what pins queues (ledger.OpenQueue); always where Replicas > 1
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -54,7 +56,7 @@ func streams(c Config) []jetstream.StreamConfig {
 		jobs = append(jobs, s.Jobs("*", class))
 	}
 	jobs = append(jobs, s.BacklogAll())
-	return []jetstream.StreamConfig{
+	list := []jetstream.StreamConfig{
 		{Name: s.Stream(wire.StreamJobs), Subjects: jobs,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, AllowDirect: true,
 			AllowAtomicPublish: true, Duplicates: duplicates, MaxBytes: c.JobsMax},
@@ -78,6 +80,12 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
+	if c.Pins || c.Replicas > 1 {
+		for i, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork} {
+			list[i].Subjects = append(list[i].Subjects, s.Pin(kind, "*"))
+		}
+	}
+	return list
 }
 
 func captures(c Config) time.Duration { return cmp.Or(c.CapturesAge, 24*time.Hour) }
@@ -223,26 +231,39 @@ func keepBlocks(ctx context.Context, js jetstream.JetStream, s wire.Subjects) er
 // class, and a pool of that name only finds a message without an assignment.
 const keeper = "keeper="
 
-// Kept is how many messages of a stream are never taken.
-func Kept(kind string) uint64 {
-	if kind == wire.StreamJobs || kind == wire.StreamWork {
-		return 1
+// Messages is how many messages a stream holds, without those that are never
+// taken: the one that keeps its block, and those that pin its queues.
+func Messages(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind string) (uint64, *jetstream.StreamInfo, error) {
+	stream, err := js.Stream(ctx, s.Stream(kind))
+	if err != nil {
+		return 0, nil, err
 	}
-	return 0
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.Pin(kind, "*")))
+	if err != nil {
+		return 0, nil, err
+	}
+	kept := uint64(len(info.State.Subjects))
+	if kind == wire.StreamJobs || kind == wire.StreamWork {
+		kept++
+	}
+	return info.State.Msgs - min(info.State.Msgs, kept), info, nil
 }
 
 // Source is a queue that routers take jobs from.
 type Source struct {
 	Class    wire.Class
 	Consumer jetstream.Consumer
+	subjects wire.Subjects
+	kind     string
+	filter   string
 }
 
 // Renew makes the source's consumer again if it is gone.
 func (s Source) Renew(ctx context.Context, js jetstream.JetStream) (Source, error) {
-	info := s.Consumer.CachedInfo()
-	c, err := js.CreateOrUpdateConsumer(ctx, info.Stream, routerConsumer(info.Name, info.Config.FilterSubject))
+	name := ClassQueue(s.Class)
+	c, err := ledger.OpenQueue(ctx, js, s.subjects, s.kind, routerConsumer(name, s.filter))
 	if err != nil {
-		return s, fmt.Errorf("consumer %s: %w", info.Name, err)
+		return s, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	s.Consumer = c
 	return s, nil
@@ -257,11 +278,11 @@ func Sources(ctx context.Context, js jetstream.JetStream, s wire.Subjects) ([]So
 			{wire.StreamSched, s.Requeue("*", class)},
 			{wire.StreamJobs, s.Jobs("*", class)},
 		} {
-			c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(q.stream), routerConsumer(ClassQueue(class), q.filter))
+			src, err := Source{Class: class, subjects: s, kind: q.stream, filter: q.filter}.Renew(ctx, js)
 			if err != nil {
-				return nil, fmt.Errorf("consumer of class %s on %s: %w", class, q.stream, err)
+				return nil, fmt.Errorf("queue of class %s on %s: %w", class, q.stream, err)
 			}
-			out = append(out, Source{Class: class, Consumer: c})
+			out = append(out, src)
 		}
 	}
 	return out, nil
@@ -283,7 +304,7 @@ func Backlog(ctx context.Context, js jetstream.JetStream, s wire.Subjects, class
 	cc := routerConsumer(BacklogQueue(class, route), "")
 	cc.FilterSubjects = []string{s.Backlog(class, route, "*"), s.Backlog(class, route, "")}
 	cc.InactiveThreshold = lotThreshold
-	c, err := js.CreateOrUpdateConsumer(ctx, s.Stream(wire.StreamJobs), cc)
+	c, err := ledger.OpenQueue(ctx, js, s, wire.StreamJobs, cc)
 	if err != nil {
 		return Source{}, fmt.Errorf("consumer of parked jobs of %s: %w", route, err)
 	}

@@ -100,8 +100,12 @@ const (
 
 func (s *Service) ensure(ctx context.Context) error {
 	sub, js := s.cfg.Subjects, s.cfg.JS
+	queued := []string{sub.Webhook("*", "*")}
+	if s.cfg.Replicas > 1 {
+		queued = append(queued, sub.Pin(wire.StreamWebhooks, "*"))
+	}
 	for _, c := range []jetstream.StreamConfig{
-		{Name: sub.Stream(wire.StreamWebhooks), Subjects: []string{sub.Webhook("*", "*")}, Retention: jetstream.WorkQueuePolicy,
+		{Name: sub.Stream(wire.StreamWebhooks), Subjects: queued, Retention: jetstream.WorkQueuePolicy,
 			Replicas: max(s.cfg.Replicas, 1), AllowDirect: true, Duplicates: duplicates},
 		{Name: sub.Stream(wire.StreamWebhookLog), Subjects: []string{sub.WebhookLog("*", "*")}, MaxAge: logAge, MaxMsgs: logMost,
 			Replicas: max(s.cfg.Replicas, 1), AllowDirect: true, Duplicates: duplicates},
@@ -117,7 +121,7 @@ func (s *Service) ensure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("webhooks: consumer of the ledger: %w", err)
 	}
-	_, err = js.CreateOrUpdateConsumer(ctx, sub.Stream(wire.StreamWebhooks), jetstream.ConsumerConfig{Durable: consumer,
+	_, err = ledger.OpenQueue(ctx, js, sub, wire.StreamWebhooks, jetstream.ConsumerConfig{Durable: consumer, FilterSubject: sub.Webhook("*", "*"),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.cfg.Timeout + ackWait, MaxAckPending: mostWaits})
 	if err != nil {
 		return fmt.Errorf("webhooks: consumer of the queue: %w", err)
@@ -178,6 +182,9 @@ func (s *Service) consume(ctx context.Context, stream string, parallel int, each
 			if ledger.Pause(ctx, time.Second) != nil {
 				return nil
 			}
+			continue
+		}
+		if s.cfg.Subjects.IsPin(m.Subject()) {
 			continue
 		}
 		room <- struct{}{}

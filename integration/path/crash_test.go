@@ -287,7 +287,7 @@ func crashAt(t *testing.T, dir, role string, at int) bool {
 		}
 		return reply{events: words("one ", "two"), every: 100 * time.Millisecond}
 	}}
-	r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", provider: p}}})
+	r := start(t, setup{dir: dir, bare: true, pins: at%2 == 0, pools: []pool{{name: "a", provider: p}}})
 	var victim *proc
 	if role == "worker" {
 		r.dispatcher("d1")

@@ -127,3 +127,43 @@ func TestLiveWorkerIsWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestPinStays: nobody acknowledges what pins a queue, however often it comes;
+// jobs run beside it, as many as their pool may.
+func TestPinStays(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		r := start(t, setup{dir: dir, pins: true, pools: []pool{{name: "a", concurrency: 2, provider: always(reply{delay: time.Minute})}}})
+		began := time.Now()
+		r.allSucceed(r.flood(wire.Interactive, 6, chat))
+		if took := time.Since(began); took < 3*time.Minute || took > 4*time.Minute {
+			t.Errorf("6 calls of a minute, two at a time, took %s", took)
+		}
+		time.Sleep(5 * time.Minute)
+		queues := 0
+		for _, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork} {
+			stream, err := r.js.Stream(t.Context(), r.subj.Stream(kind))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := stream.ListConsumers(t.Context())
+			for q := range list.Info() {
+				queues++
+				pin, err := stream.GetLastMsgForSubject(t.Context(), r.subj.Pin(kind, q.Name))
+				if err != nil {
+					t.Errorf("queue %s of %s: %v", q.Name, kind, err)
+					continue
+				}
+				if !ledger.Pinned(r.subj, q) || q.AckFloor.Stream >= pin.Sequence || q.NumAckPending != 1 || q.NumRedelivered != 1 {
+					t.Errorf("queue %s of %s: pin %d, %+v", q.Name, kind, pin.Sequence, q)
+				}
+			}
+			if list.Err() != nil {
+				t.Error(list.Err())
+			}
+		}
+		if queues != 7 {
+			t.Errorf("%d queues, want those of three classes, new and requeued, and the pool's", queues)
+		}
+		r.empty()
+	})
+}

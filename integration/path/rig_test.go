@@ -67,6 +67,7 @@ type setup struct {
 	held     int                     // jobs per class and queue in a dispatcher's memory; default 512
 	webhooks bool                    // are called
 	texts    map[string]*said.Policy // of tenants that keep what is said
+	pins     bool                    // queues are pinned, as in a cluster
 }
 
 // rig is a broker in a bubble.
@@ -137,7 +138,7 @@ func start(t *testing.T, s setup) *rig {
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
 	}
-	if err := topology.Ensure(t.Context(), r.js, topology.Config{Subjects: r.subj}.Share(s.store)); err != nil {
+	if err := topology.Ensure(t.Context(), r.js, topology.Config{Subjects: r.subj, Pins: s.pins}.Share(s.store)); err != nil {
 		t.Fatal(err)
 	}
 	r.led = ledger.New(r.js, r.subj)

@@ -1,6 +1,10 @@
 package ledger
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,4 +21,72 @@ func WorkConsumerConfig(s wire.Subjects, pool string, concurrency int, ackWait t
 		Durable: WorkConsumer(pool), FilterSubject: s.Work(pool), AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxAckPending: concurrency, MaxDeliver: -1, MaxWaiting: 512,
 	}
+}
+
+// OpenQueue makes a durable queue of a stream, or finds it and sets it as cc
+// says, and pins it if the stream is one of those whose queues are pinned
+// (topology.Config.Pins). cc must have a filter.
+//
+// A pinned queue has a first message that is never acknowledged and comes again
+// after each ack wait; it takes no slot, since MaxAckPending is one higher.
+// While it is there, the queue's acknowledgement floor cannot move. That is for
+// the sake of nats-server (2.15.2 and before), in a cluster: a server that
+// comes back can have a higher floor than the queue's leader had when it wrote
+// its last snapshot, since it takes messages that it finds removed for
+// acknowledged. It then refuses the snapshot, and never learns of deliveries
+// that only the snapshot had. Once such a server leads the stream, it removes
+// those messages as acknowledged, though nobody was given them (chaos, seed 626).
+// With floors that never differ no snapshot is refused.
+//
+// Where a queue had messages before it was pinned, one more than MaxAckPending
+// is given out until those are done.
+func OpenQueue(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind string, cc jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	stream, err := js.Stream(ctx, s.Stream(kind))
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(stream.CachedInfo().Config.Subjects, s.Pin(kind, "*")) {
+		if err := Pin(ctx, js, s, kind, cc.Durable); err != nil {
+			return nil, err
+		}
+		cc.FilterSubjects = append(slices.Clone(cc.FilterSubjects), s.Pin(kind, cc.Durable))
+		if cc.FilterSubject != "" {
+			cc.FilterSubjects = append(cc.FilterSubjects, cc.FilterSubject)
+			cc.FilterSubject = ""
+		}
+		cc.MaxAckPending++
+	}
+	return stream.CreateOrUpdateConsumer(ctx, cc)
+}
+
+// Pin puts the message there that pins a queue, if it is not. A stream that is
+// full refuses it; then it is no error, and to be tried again.
+func Pin(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind, queue string) error {
+	stream, err := js.Stream(ctx, s.Stream(kind))
+	if err != nil {
+		return err
+	}
+	subject := s.Pin(kind, queue)
+	if _, err = stream.GetLastMsgForSubject(ctx, subject); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
+	}
+	var refused *jetstream.APIError // of several processes that start at once, one does it
+	if _, err = js.Publish(ctx, subject, nil, jetstream.WithExpectLastSequencePerSubject(0)); err != nil && !errors.As(err, &refused) {
+		return fmt.Errorf("pin queue %s: %w", queue, err)
+	}
+	return nil
+}
+
+// Pinned reports whether a queue was opened as a pinned one.
+func Pinned(s wire.Subjects, c *jetstream.ConsumerInfo) bool {
+	return slices.ContainsFunc(c.Config.FilterSubjects, s.IsPin)
+}
+
+// Taken is how many messages of a queue somebody has and did not acknowledge,
+// without the one that pins it.
+func Taken(s wire.Subjects, c *jetstream.ConsumerInfo) int {
+	if n := c.NumAckPending; n > 0 && Pinned(s, c) {
+		return n - 1
+	}
+	return c.NumAckPending
 }

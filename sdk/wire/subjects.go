@@ -128,6 +128,18 @@ func (s Subjects) Work(pool string) string { return s.join("work", Token(pool)) 
 // WorkAll is the filter of all pools' queues.
 func (s Subjects) WorkAll() string { return s.join("work", "*") }
 
+// Pin is where the message stands that pins a queue of a stream, with "*" a
+// filter (see ledger.OpenQueue).
+func (s Subjects) Pin(kind, queue string) string {
+	return s.join("pins", strings.ToLower(kind), queue)
+}
+
+// IsPin reports whether a message of a queue is the one that pins it: whoever
+// is given it leaves it unacknowledged.
+func (s Subjects) IsPin(subject string) bool {
+	return strings.HasPrefix(subject, s.prefix()+".pins.")
+}
+
 // Sched holds the message that brings a delayed job back.
 func (s Subjects) Sched(tenant, job string) string { return s.join("sched", tenant, job) }
 

@@ -65,7 +65,7 @@ func (r *Runner) bundle(ctx, take, hard context.Context, cut context.CancelCause
 	r.bundlers = append(r.bundlers, g)
 	r.mu.Unlock()
 	for take.Err() == nil {
-		cons, err := r.cfg.JS.CreateOrUpdateConsumer(take, r.cfg.Subjects.Stream(wire.StreamWork),
+		cons, err := ledger.OpenQueue(take, r.cfg.JS, r.cfg.Subjects, wire.StreamWork,
 			ledger.WorkConsumerConfig(r.cfg.Subjects, p.Name, p.Concurrency, r.cfg.AckWait))
 		if err == nil {
 			err = g.gather(cons)
@@ -121,6 +121,9 @@ func (g *bundler) fetch(cons jetstream.Consumer) (map[group][]*attempt, error) {
 	}
 	byGroup := map[group][]*attempt{}
 	for m := range batch.Messages() {
+		if g.cfg.Subjects.IsPin(m.Subject()) {
+			continue
+		}
 		if a, v := g.attempt(m); a != nil {
 			k := groupOf(&a.asg)
 			byGroup[k] = append(byGroup[k], a)

@@ -147,7 +147,7 @@ func (r *Runner) Run(ctx context.Context) error {
 func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseFunc, p Pool) error {
 	calls := newCrew(func(m jetstream.Msg) { r.handle(hard, p, m) })
 	for {
-		cons, err := r.cfg.JS.CreateOrUpdateConsumer(take, r.cfg.Subjects.Stream(wire.StreamWork),
+		cons, err := ledger.OpenQueue(take, r.cfg.JS, r.cfg.Subjects, wire.StreamWork,
 			ledger.WorkConsumerConfig(r.cfg.Subjects, p.Name, p.Concurrency, r.cfg.AckWait))
 		if err == nil {
 			err = r.consume(take, cons, p, calls)
@@ -182,6 +182,9 @@ func (r *Runner) serve(ctx, take, hard context.Context, cut context.CancelCauseF
 func (r *Runner) consume(ctx context.Context, cons jetstream.Consumer, p Pool, calls *crew) error {
 	failed := make(chan error, 1)
 	take := func(m jetstream.Msg) {
+		if r.cfg.Subjects.IsPin(m.Subject()) {
+			return
+		}
 		if ctx.Err() == nil {
 			calls.take(m)
 		} else if err := m.Nak(); err != nil { // for another worker, at once

@@ -46,15 +46,19 @@ func leftovers(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n := stream.CachedInfo().State.Msgs; n > topology.Kept(kind) {
-			out = append(out, fmt.Sprintf("%d messages in %s", n-topology.Kept(kind), subjects.Stream(kind)))
+		n, _, err := topology.Messages(ctx, js, subjects, kind)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d messages in %s", n, subjects.Stream(kind)))
 		}
 		list := stream.ListConsumers(ctx)
 		for c := range list.Info() {
-			if c.NumAckPending > 0 {
-				out = append(out, fmt.Sprintf("%d slots taken in queue %s of %s", c.NumAckPending, c.Name, c.Stream))
+			if n := ledger.Taken(subjects, c); n > 0 {
+				out = append(out, fmt.Sprintf("%d slots taken in queue %s of %s", n, c.Name, c.Stream))
 			}
-			if c.NumPending > 0 && c.Config.FilterSubject != "" {
+			if c.NumPending > 0 && (c.Config.FilterSubject != "" || ledger.Pinned(subjects, c)) {
 				out = append(out, fmt.Sprintf("%d messages wait in queue %s of %s", c.NumPending, c.Name, c.Stream))
 			}
 		}
