@@ -19,6 +19,7 @@ type reply struct {
 	events []string      // a stream: each event's data
 	every  time.Duration // before each event
 	burst  int           // that many events at a time: only the first of them waits; 0: all wait
+	joined bool          // a burst comes in one read
 	cut    bool          // the stream ends before its last events
 	err    error         // instead of an answer
 }
@@ -142,7 +143,7 @@ type stream struct {
 }
 
 func (b *stream) Read(p []byte) (int, error) {
-	for b.buf == "" {
+	for b.buf == "" || b.rep.joined && b.next%b.rep.burst != 0 && b.next <= len(b.rep.events) {
 		switch {
 		case b.next < len(b.rep.events):
 			if b.rep.burst == 0 || b.next%b.rep.burst == 0 {
@@ -150,11 +151,11 @@ func (b *stream) Read(p []byte) (int, error) {
 					return 0, err
 				}
 			}
-			b.buf = "data: " + b.rep.events[b.next] + "\n\n"
+			b.buf += "data: " + b.rep.events[b.next] + "\n\n"
 		case b.rep.cut:
 			return 0, io.ErrUnexpectedEOF
 		case b.next == len(b.rep.events):
-			b.buf = "data: [DONE]\n\n"
+			b.buf += "data: [DONE]\n\n"
 		default:
 			return 0, io.EOF
 		}

@@ -3,6 +3,7 @@ package path
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -134,10 +135,20 @@ func TestStream(t *testing.T) {
 // next burst. A job that takes packed chunks has them in few messages, any other
 // one in each.
 func TestStreamBurst(t *testing.T) {
-	for pack, want := range map[string]int{"": 10, "true": 6} { // the first of a burst does not wait
-		t.Run("pack "+pack, func(t *testing.T) {
+	for _, c := range []struct {
+		pack   string
+		joined bool
+		want   int
+	}{
+		{"", false, 10},
+		{"", true, 10},
+		{"true", false, 6}, // the first of a burst does not wait for those that are not read yet
+		{"true", true, 4},
+	} {
+		pack, want := c.pack, c.want
+		t.Run(fmt.Sprintf("pack %s joined %v", pack, c.joined), func(t *testing.T) {
 			bubble(t, func(t *testing.T, dir string) {
-				p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g"), every: 10 * time.Second, burst: 3})
+				p := always(reply{events: words("a", "b", "c", "d", "e", "f", "g"), every: 10 * time.Second, burst: 3, joined: c.joined})
 				r := start(t, setup{dir: dir, pools: []pool{{name: "a", provider: p}}})
 				var live []chunk
 				messages := 0

@@ -79,7 +79,7 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 	subject := l.subjects.RecordsOf(m)
 	var last error
 	for try := range appendTries {
-		seq, err := l.publish(ctx, &nats.Msg{Subject: l.subjects.LedgerOf(m), Header: h, Data: rec.Body})
+		seq, err := l.Publish(ctx, &nats.Msg{Subject: l.subjects.LedgerOf(m), Header: h, Data: rec.Body})
 		if err == nil {
 			l.echo.tell(seq, time.Now(), rec, h)
 			return seq, nil
@@ -105,7 +105,11 @@ func (l *Ledger) Append(ctx context.Context, rec *wire.Record, expect uint64) (u
 	return 0, fmt.Errorf("ledger: record of job %s: %w", rec.Entry.Meta.ID, last)
 }
 
-func (l *Ledger) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
+// Publish sends m, which must not be used again, and returns its sequence once
+// the stream that takes its subject, whichever that is, has stored it. After an
+// error, five seconds without an answer among them, it may have been stored all
+// the same.
+func (l *Ledger) Publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 	f, err := l.pub.Publish(m)
 	if err != nil {
 		return 0, err
@@ -125,7 +129,7 @@ func (l *Ledger) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 		return f.Result()
 	case <-timer.C:
 		f.Forget()
-		return 0, errors.New("no acknowledgement from the ledger stream")
+		return 0, errors.New("no acknowledgement from the stream")
 	case <-ctx.Done():
 		f.Forget()
 		return 0, context.Cause(ctx)

@@ -69,7 +69,7 @@ func anyCall(r *rand.Rand, id string) *engine.Call {
 	c := chatCall(bodies[ep])
 	c.Meta.Endpoint, c.Meta.ID, c.Attempt = ep, id, 1+r.IntN(3)
 	if r.IntN(2) == 0 {
-		c.Emit = func([]byte, bool) error { return nil }
+		c.Emit = func([][]byte, bool) error { return nil }
 	}
 	return c
 }

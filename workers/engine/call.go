@@ -30,8 +30,9 @@ type call struct {
 	out     Outcome
 	asked   adapter.Request
 	sum     adapter.Answer // what is known of the usage
-	emitted int
-	deaf    bool // Emit has failed
+	ready   [][]byte       // events that Emit has not had yet
+	emitted int            // events, those among them
+	deaf    bool           // Emit has failed, or had its last
 }
 
 // Do makes one attempt and returns when it is over. It never retries.
@@ -74,6 +75,7 @@ func (r *call) run() {
 	}
 	resp, err := r.e.transport.RoundTrip(r.e.request(ctx, r.Call, enc, &r.body))
 	if err != nil {
+		r.body.failed(err)
 		r.broken(ctx, err, wire.CodeConnection)
 		return
 	}
@@ -132,7 +134,10 @@ func (r *call) whole(ctx context.Context, enc adapter.Encoded, resp *http.Respon
 		r.fail(adapter.Fail(wire.CodeStreamGarbled, "the provider answered a request for a stream with a whole answer: it cannot stream %s", r.Meta.Endpoint))
 	default:
 		r.out.Body = body
-		if r.Emit == nil || r.emit(body, true) {
+		if r.Emit != nil {
+			r.emit(body)
+		}
+		if r.handOn(true) {
 			r.out.Status = wire.Succeeded
 		}
 	}
@@ -265,14 +270,27 @@ func (e *Endpoint) clean(detail string) string {
 	return detail
 }
 
-// emit hands an event on and reports whether the call may go on.
-func (r *call) emit(event []byte, last bool) bool {
+// emit has an event handed on with those that came with it.
+func (r *call) emit(event []byte) {
 	r.emitted++
-	if err := r.Emit(event, last); err != nil {
+	r.ready = append(r.ready, event)
+}
+
+// handOn hands on what is ready, and reports whether the call may go on.
+func (r *call) handOn(last bool) bool {
+	if len(r.ready) == 0 {
+		return !r.deaf
+	}
+	events := r.ready
+	r.ready = r.ready[:0]
+	err := r.Emit(events, last)
+	clear(events)
+	if err != nil {
 		r.deaf = true
 		r.fail(adapter.Fail(wire.CodeInternal, "the chunks of the answer could not be published"))
 		return false
 	}
+	r.deaf = last // it has been said (I2)
 	return true
 }
 
@@ -282,7 +300,7 @@ func (r *call) settle() {
 	if o.Status != wire.Succeeded && r.emitted > 0 && !r.deaf {
 		defer func() { _ = recover() }() // Emit's own fault must not escape Do (I1)
 		r.deaf = true
-		_ = r.Emit(o.Err.Body(), true) // the outcome is settled: an error changes nothing
+		_ = r.Emit(append(r.ready, o.Err.Body()), true) // the outcome is settled: an error changes nothing
 	}
 	if r.sum.Reported || r.body.taken.Load() {
 		o.Usage, o.Source = adapter.UsageOf(r.sum, len(r.Body))

@@ -186,7 +186,7 @@ func TestI1NoPanic(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	c := chatCall(hello)
-	c.Emit = func([]byte, bool) error { panic("in Emit") }
+	c.Emit = func([][]byte, bool) error { panic("in Emit") }
 	s := &script{kind: "text/event-stream", body: transcript(t, "chat_text.sse")}
 	if o := endpoint(t, s, nil).Do(context.Background(), c); o.Status != wire.Failed || o.Err.Code != wire.CodeInternal {
 		t.Errorf("panic in Emit: %+v", o)

@@ -13,9 +13,10 @@
 // # Invariants
 //
 //	I1  Do never panics and always returns an Outcome with a terminal Status.
-//	I2  Emit gets every event of the provider in order, unchanged, and exactly
-//	    one call with last set, if it got any call at all and did not fail
-//	    itself. After a failure that last event is the error object.
+//	I2  Emit gets every event of the provider in order, unchanged, before more
+//	    is waited for, and exactly one call with last set, if it got any call at
+//	    all and did not fail itself. After a failure the last event is the error
+//	    object.
 //	I3  A cancelled context, a deadline or a time-out ends the provider's call
 //	    at once; what was streamed until then is in the usage.
 //	I4  Memory per call is bounded by Config.MaxAnswer and sse.MaxEvent,

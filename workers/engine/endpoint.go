@@ -31,11 +31,13 @@ type Call struct {
 	Model   string // the upstream model
 	Attempt int
 	Trace   string // traceparent for the provider; defaults to the job's own
-	// Emit gets each event of a streamed answer; nil asks for a whole answer.
-	// The event belongs to the callee but must not be written to. If Emit
-	// fails, the call is stopped and Emit is not called again. An endpoint
-	// that has no streams gives its whole answer as one last event.
-	Emit func(event []byte, last bool) error
+	// Emit gets the events of a streamed answer, those together that came
+	// together (at least one); nil asks for a whole answer. last says that the
+	// last of them ends the answer. The events belong to the callee but must
+	// not be written to; the slice of them is used again. If Emit fails, the
+	// call is stopped and Emit is not called again. An endpoint that has no
+	// streams gives its whole answer as one last event.
+	Emit func(events [][]byte, last bool) error
 }
 
 // Outcome is how an attempt ended.
@@ -62,6 +64,7 @@ type Endpoint struct {
 	base      *url.URL
 	header    http.Header // sent with every call
 	transport http.RoundTripper
+	pooled    bool            // transport is net/http's
 	upstream  map[string]bool // nil: any
 	close     func()
 }
@@ -82,7 +85,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{cfg: cfg, codec: codec, base: base, transport: cfg.Transport, close: func() {}}
 	if e.transport == nil {
 		t := newTransport()
-		e.transport, e.close = t, t.CloseIdleConnections
+		e.transport, e.pooled, e.close = t, true, t.CloseIdleConnections
 	}
 	e.header = http.Header{"User-Agent": {"sluice"}}
 	if cfg.APIKey != "" {
@@ -164,8 +167,9 @@ func (e *Endpoint) request(ctx context.Context, c *Call, enc adapter.Encoded, bo
 	// GetBody stays nil: with it, the transport would take the Idempotency-Key
 	// as leave to repeat a request that the provider may have seen (I6).
 	req := &http.Request{
-		Method: enc.Method, URL: &u, Host: u.Host, Header: h, Body: body, ContentLength: int64(len(enc.Body)),
+		Method: enc.Method, URL: &u, Host: u.Host, Header: h, ContentLength: int64(len(enc.Body)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
+	ctx = body.in(ctx, req, e.pooled)
 	return req.WithContext(ctx)
 }

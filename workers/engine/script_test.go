@@ -132,26 +132,31 @@ func endpoint(t testing.TB, rt http.RoundTripper, change func(*engine.Config)) *
 // heard is what Emit was told.
 type heard struct {
 	events []string
-	last   int // calls with last set
-	after  int // calls after that
+	calls  []int // events of each
+	last   int   // calls with last set
+	after  int   // calls after that
 	fail   error
 }
 
-func (h *heard) emit(ev []byte, last bool) error {
-	if h.last > 0 {
+func (h *heard) emit(events [][]byte, last bool) error {
+	if h.last > 0 || len(events) == 0 {
 		h.after++
 	}
-	h.events = append(h.events, string(ev))
+	h.calls = append(h.calls, len(events))
+	for _, ev := range events {
+		h.events = append(h.events, string(ev))
+	}
 	if last {
 		h.last++
 	}
 	return h.fail
 }
 
-// check is invariant I2: exactly one last, at the end, if there was anything.
+// check is invariant I2: exactly one last, at the end, if there was anything, and
+// no call for nothing.
 func (h *heard) check(t testing.TB, what string) {
 	t.Helper()
-	want := min(len(h.events), 1)
+	want := min(len(h.calls), 1)
 	if h.last != want || h.after != 0 {
 		t.Errorf("%s: %d events, %d of them last, %d after it", what, len(h.events), h.last, h.after)
 	}

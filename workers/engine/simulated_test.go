@@ -45,10 +45,12 @@ func TestStreamedEqualsWhole(t *testing.T) {
 		streamed := chatCall(bodies[ep])
 		streamed.Meta.Endpoint = ep
 		var chunks []string
-		streamed.Emit = func(ev []byte, last bool) error {
-			chunks = append(chunks, string(ev))
-			if last != (ev[0] == '[' || strings.Contains(string(ev), "response.completed")) {
-				t.Errorf("%s: last is %v for %s", ep, last, ev)
+		streamed.Emit = func(events [][]byte, last bool) error {
+			for i, ev := range events {
+				chunks = append(chunks, string(ev))
+				if ends := last && i == len(events)-1; ends != (ev[0] == '[' || strings.Contains(string(ev), "response.completed")) {
+					t.Errorf("%s: last is %v for %s", ep, ends, ev)
+				}
 			}
 			return nil
 		}
@@ -93,7 +95,7 @@ func benchmark(b *testing.B, stream bool) {
 	e := simulate(b, simulated.Config{})
 	c := chatCall(`{"model":"chat","max_tokens":16,"messages":[{"role":"user","content":"` + strings.Repeat("lorem ipsum ", 80) + `"}]}`)
 	if stream {
-		c.Emit = func([]byte, bool) error { return nil }
+		c.Emit = func([][]byte, bool) error { return nil }
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

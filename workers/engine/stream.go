@@ -26,15 +26,19 @@ const (
 // while it is assembled: deltas come with a little around them.
 const heldPerAnswer = 4
 
-// stream takes a streamed answer: each event to the codec and to Emit.
+// stream takes a streamed answer: each event to the codec and, with those that
+// came with it, to Emit.
 func (r *call) stream(ctx context.Context, w *watch, body io.Reader, binary bool) {
-	src := liveReader{body, w}
+	src := liveReader{body, r, w}
 	events := eventsOf(src, binary)
 	st := r.e.codec.Stream(r.asked)
 	defer func() { r.sum = st.Sum() }()
 	var one [1][]byte
 	for {
 		ev, err := events.Next()
+		if r.deaf {
+			return
+		}
 		if err == nil && ev.Partial && !complete(ev.Data) {
 			err = io.ErrUnexpectedEOF
 		}
@@ -70,11 +74,30 @@ func (r *call) stream(ctx context.Context, w *watch, body io.Reader, binary bool
 			r.finish(w, src, st, step.Chunks)
 			return
 		}
-		if !r.emitAll(step.Chunks) {
-			return
-		}
+		r.emitAll(step.Chunks)
 	}
 }
+
+// liveReader hands on what came before it waits for more, and notes every read
+// as a sign of life.
+type liveReader struct {
+	src io.Reader
+	r   *call
+	w   *watch
+}
+
+// Read implements io.Reader.
+func (l liveReader) Read(p []byte) (int, error) {
+	if len(l.r.ready) > 0 && !l.r.handOn(false) {
+		return 0, errDeaf
+	}
+	n, err := l.src.Read(p)
+	l.w.alive()
+	return n, err
+}
+
+// errDeaf: nobody takes the events any more.
+var errDeaf = errors.New("the events are not taken")
 
 // eventReader is a stream of either kind.
 type eventReader interface{ Next() (sse.Event, error) }
@@ -103,14 +126,11 @@ func (r messageReader) Next() (sse.Event, error) {
 	return sse.Event{Name: m.Name, Data: m.Payload}, err
 }
 
-// emitAll hands events on and reports whether the call may go on.
-func (r *call) emitAll(events [][]byte) bool {
+// emitAll has events handed on.
+func (r *call) emitAll(events [][]byte) {
 	for _, ev := range events {
-		if !r.emit(ev, false) {
-			return false
-		}
+		r.emit(ev)
 	}
-	return true
 }
 
 // finish hands out the last events once the answer is known to fit.
@@ -120,11 +140,9 @@ func (r *call) finish(w *watch, src io.Reader, st adapter.Stream, events [][]byt
 		r.tooLarge()
 		return
 	}
-	last := len(events) - 1
-	if !r.emitAll(events[:last]) || !r.emit(events[last], true) {
+	if r.emitAll(events); !r.handOn(true) {
 		return
 	}
-	r.deaf = true // last has been said (I2)
 	r.out.Status, r.out.Body = wire.Succeeded, answer
 	w.allow(drainTime, errIdle)
 	_, _ = io.CopyN(io.Discard, src, drainLimit) // any end will do

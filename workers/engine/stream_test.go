@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,16 +147,33 @@ func TestErrorFirst(t *testing.T) {
 	}
 }
 
-func TestEmitFails(t *testing.T) {
-	s := &script{kind: "text/event-stream", body: transcript(t, "chat_text.sse")}
-	c, h := streamCall(wire.ChatCompletions)
-	h.fail = errors.New("the reader is gone")
-	o := endpoint(t, s, nil).Do(context.Background(), c)
-	if o.Status != wire.Failed || o.Err.Code != wire.CodeInternal || o.Verdict != engine.RetryLater || len(h.events) != 1 {
-		t.Errorf("%+v, events %q", o, h.events)
+// TestEventsTogether: events that one read brings go together, and none waits
+// for the next read.
+func TestEventsTogether(t *testing.T) {
+	event := `data: {"choices":[{"index":0,"delta":{"content":"a"}}]}` + "\n\n"
+	body := []byte(strings.Repeat(event, 6) + "data: [DONE]\n\n")
+	for pieces, want := range map[int][]int{0: {7}, 2 * len(event): {2, 2, 2, 1}, len(event): {1, 1, 1, 1, 1, 1, 1}, (3*len(event) + 1) / 2: {1, 2, 1, 2, 1}} {
+		c, h := streamCall(wire.ChatCompletions)
+		o := endpoint(t, &script{kind: "text/event-stream", body: body, pieces: pieces}, nil).Do(context.Background(), c)
+		h.check(t, "together")
+		if o.Status != wire.Succeeded || !slices.Equal(h.calls, want) {
+			t.Errorf("%d bytes at a time: %s, %v events together, want %v", pieces, o.Status, h.calls, want)
+		}
 	}
-	if !s.closed {
-		t.Error("the provider's call was not stopped")
+}
+
+func TestEmitFails(t *testing.T) {
+	for _, pieces := range []int{0, 100} {
+		s := &script{kind: "text/event-stream", body: transcript(t, "chat_text.sse"), pieces: pieces}
+		c, h := streamCall(wire.ChatCompletions)
+		h.fail = errors.New("the reader is gone")
+		o := endpoint(t, s, nil).Do(context.Background(), c)
+		if o.Status != wire.Failed || o.Err.Code != wire.CodeInternal || o.Verdict != engine.RetryLater || len(h.calls) != 1 {
+			t.Errorf("%+v, calls %v", o, h.calls)
+		}
+		if !s.closed {
+			t.Error("the provider's call was not stopped")
+		}
 	}
 }
 

@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,39 +91,3 @@ func (w *watch) stop() {
 	w.timer.Stop()
 	w.cancel(nil)
 }
-
-// liveReader notes every read as a sign of life.
-type liveReader struct {
-	src io.Reader
-	w   *watch
-}
-
-// Read implements io.Reader.
-func (r liveReader) Read(p []byte) (int, error) {
-	n, err := r.src.Read(p)
-	r.w.alive()
-	return n, err
-}
-
-// sentBody is a request body that knows whether any of it was taken, so that
-// a call that never left costs nothing. The transport may read it from a
-// goroutine of its own, even after the call.
-type sentBody struct {
-	bytes.Reader
-	taken atomic.Bool
-}
-
-// Read implements io.Reader.
-func (b *sentBody) Read(p []byte) (int, error) {
-	b.taken.Store(true)
-	return b.Reader.Read(p)
-}
-
-// WriteTo implements io.WriterTo.
-func (b *sentBody) WriteTo(w io.Writer) (int64, error) {
-	b.taken.Store(true)
-	return b.Reader.WriteTo(w)
-}
-
-// Close implements io.Closer.
-func (b *sentBody) Close() error { return nil }

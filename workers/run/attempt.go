@@ -102,7 +102,7 @@ func (a *attempt) run(ctx, hard context.Context) verdict {
 	c := engine.Call{Meta: &a.asg.Meta, Body: a.capped(), Model: at.Model, Attempt: at.N}
 	switch {
 	case a.asg.Meta.Stream && a.asg.Meta.Shadow != "": // streamed as the job is, for nobody
-		c.Emit = func([]byte, bool) error { return nil }
+		c.Emit = func([][]byte, bool) error { return nil }
 	case a.asg.Meta.Stream:
 		c.Emit = chunks.emit
 	}

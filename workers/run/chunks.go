@@ -12,13 +12,14 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// chunker publishes the events of one attempt. Only the last is acknowledged
-// by the stream: then all before it, from the same connection, are stored.
+// chunker publishes the events of one attempt. Only the last message is
+// acknowledged by the stream: then all before it, from the same connection, are
+// stored.
 //
-// An event is published at once, unless one was less than chunkPause ago: what
-// comes faster than anybody reads goes together, and costs the connection, the
-// server and each reader one wake-up instead of one for each event. Of a job
-// that says so (wire.Meta.Pack) they also go as one message.
+// Events that came together are published together, at once, unless some were
+// less than chunkPause ago: what comes faster than anybody reads costs the
+// connection, the server and each reader one wake-up instead of one for each
+// event. Of a job that says so (wire.Meta.Pack) they also go as one message.
 type chunker struct {
 	a *attempt
 	n int
@@ -28,7 +29,7 @@ type chunker struct {
 	size  int        // their bytes
 	sent  time.Time  // when events were published last
 	timer *time.Timer
-	msg   *nats.Msg // of every event but the last: the connection copies what it sends
+	msg   *nats.Msg // of every message but the last: the connection copies what it sends
 	index int       // of the next message
 	ended bool
 	err   error // of a publish; after it nothing but the end is published
@@ -41,19 +42,22 @@ const (
 	packBytes  = 8 << 10              // of events of one message that has several: a slow reader holds messages
 )
 
-// emit publishes one event, or holds it for chunkPause at most. An error may be
-// that of an event before it.
-func (c *chunker) emit(event []byte, last bool) error {
+// emit publishes events that came together, or holds them for chunkPause at
+// most. An error may be that of an event before them.
+func (c *chunker) emit(events [][]byte, last bool) error {
 	if last {
-		return c.end(event)
+		return c.end(events)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = append(c.held, event)
-	c.size += len(event)
+	first := len(c.held) == 0
+	c.held = append(c.held, events...)
+	for _, e := range events {
+		c.size += len(e)
+	}
 	now := time.Now()
 	if wait := chunkPause - now.Sub(c.sent); wait > 0 && c.size < chunkHeld {
-		if len(c.held) == 1 {
+		if first {
 			c.arm(wait)
 		}
 		return c.err
@@ -80,9 +84,7 @@ func (c *chunker) due() {
 func (c *chunker) publish(now time.Time) error {
 	for rest := c.held; len(rest) > 0; {
 		n := c.packed(rest)
-		if c.err == nil {
-			c.err = c.one(rest[:n])
-		}
+		c.one(rest[:n])
 		rest = rest[n:]
 	}
 	clear(c.held)
@@ -103,17 +105,18 @@ func (c *chunker) packed(events [][]byte) int {
 	return n
 }
 
-func (c *chunker) one(events [][]byte) error {
+func (c *chunker) one(events [][]byte) {
+	if c.err != nil {
+		return
+	}
 	if c.msg == nil {
 		c.msg = chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, nil, false)
 	}
 	c.msg.Header[wire.HeaderIndex][0] = strconv.Itoa(c.index)
 	pack(c.msg, events)
-	if err := c.a.cfg.JS.Conn().PublishMsg(c.msg); err != nil {
-		return err
+	if c.err = c.a.cfg.JS.Conn().PublishMsg(c.msg); c.err == nil {
+		c.index += len(events)
 	}
-	c.index += len(events)
-	return nil
 }
 
 // pack makes events the body of m.
@@ -126,28 +129,32 @@ func pack(m *nats.Msg, events [][]byte) {
 	}
 }
 
-// end publishes what is held and the last event, and waits until all are
+// end publishes what is held and the last events, and waits until all are
 // stored. It fails only for an event before the last message.
-func (c *chunker) end(event []byte) error {
+func (c *chunker) end(events [][]byte) error {
+	m, err := c.endMsg(events)
+	if _, lost := c.a.cfg.Ledger.Publish(c.a.final, m); lost != nil {
+		c.a.warn("last chunk not acknowledged; the answer is in the record", lost)
+	}
+	return err
+}
+
+// endMsg publishes what goes before the last message, and returns that one.
+func (c *chunker) endMsg(events [][]byte) (*nats.Msg, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock() // before anybody waits for a server
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	var before [][]byte // that go with the last
-	if all := append(c.held, event); c.packed(all) == len(all) {
-		before, c.held = c.held, nil
+	rest := append(c.held, events...)
+	for n := c.packed(rest); n < len(rest); n = c.packed(rest) {
+		c.one(rest[:n])
+		rest = rest[n:]
 	}
-	err := c.publish(time.Now())
 	m := chunkMsg(c.a.cfg.Subjects, &c.a.asg.Meta, c.n, c.index, nil, true)
-	pack(m, append(before, event))
-	c.ended = true
-	c.mu.Unlock() // due must not wait for a server
-	ctx, cancel := context.WithTimeout(context.Background(), chunkTimeout)
-	defer cancel()
-	if _, err := c.a.cfg.JS.PublishMsg(ctx, m); err != nil {
-		c.a.warn("last chunk not acknowledged; the answer is in the record", err)
-	}
-	return err
+	pack(m, rest)
+	c.held, c.ended = nil, true
+	return m, c.err
 }
 
 // open reports whether readers still wait for the attempt's last chunk.
@@ -162,7 +169,7 @@ func (c *chunker) close(cause *wire.Error) {
 	if cause == nil {
 		cause = wire.Errorf(wire.CodeStreamTruncated, "", "the stream ended early")
 	}
-	_ = c.end(cause.Body()) // the attempt has its own error
+	_ = c.end([][]byte{cause.Body()}) // the attempt has its own error
 }
 
 func chunkMsg(s wire.Subjects, m *wire.Meta, attempt, index int, event []byte, last bool) *nats.Msg {
@@ -209,10 +216,7 @@ func (a *attempt) closeCut(ctx context.Context, n int, streamed int64, cause *wi
 		return
 	}
 	m := chunkMsg(a.cfg.Subjects, &a.asg.Meta, n, int(streamed), cause.Body(), true)
-	if _, err := a.cfg.JS.PublishMsg(ctx, m); err != nil {
+	if _, err := a.cfg.Ledger.Publish(ctx, m); err != nil {
 		a.warn("cut stream not closed for its readers", err)
 	}
 }
-
-// chunkTimeout bounds the wait for a last chunk's acknowledgement.
-const chunkTimeout = 5 * time.Second
