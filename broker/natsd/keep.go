@@ -23,7 +23,8 @@ const (
 // written, as on a full disk, takes no more messages until the server is
 // started anew: Keep does so once there is room again. Clients see a
 // connection that breaks and comes back; what was acknowledged is there.
-// Call it once, and let it return before Stop.
+// It also has streams that are new give memory back early, see tuneBlocks. Call
+// it once, and let it return before Stop.
 func (s *Server) Keep(ctx context.Context) {
 	tick := time.NewTicker(cmp.Or(s.keepEvery, keepEvery))
 	defer tick.Stop()
@@ -35,6 +36,7 @@ func (s *Server) Keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		tuneBlocks(s.running())
 		err := s.sick()
 		s.fault.Store(&err)
 		if err == nil {
