@@ -35,7 +35,7 @@ func (s *Service) pools(ctx context.Context, _ adminRequest) (any, error) {
 		}
 		p.Queued = int(info.State.Subjects[s.cfg.Subjects.Work(p.Name)])
 		if c, err := work.Consumer(ctx, ledger.WorkConsumer(p.Name)); err == nil {
-			p.Running = ledger.Taken(s.cfg.Subjects, c.CachedInfo())
+			p.Running = ledger.Taken(c.CachedInfo())
 			p.Queued = max(p.Queued-p.Running, 0)
 		}
 	}

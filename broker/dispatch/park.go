@@ -150,7 +150,7 @@ func (d *Dispatcher) followLot(ctx context.Context, k lot) {
 		src.lot = true
 		empty := func() bool {
 			info, err := s.Consumer.Info(ctx)
-			return err == nil && info.NumPending == 0 && ledger.Taken(d.cfg.Subjects, info) == 0
+			return err == nil && info.NumPending == 0 && ledger.Taken(info) == 0
 		}
 		if d.intakeUntil(ctx, src, lotIdle, empty) {
 			return

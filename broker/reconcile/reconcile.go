@@ -71,8 +71,8 @@ func (r *Reconciler) look(ctx context.Context, kind string) error {
 		return err
 	}
 	for _, q := range queues {
-		if ledger.Pinned(r.cfg.Subjects, q) {
-			if err := ledger.Pin(ctx, r.cfg.JS, r.cfg.Subjects, kind, q.Name); err != nil {
+		if pin := ledger.PinOf(q); pin != "" {
+			if err := ledger.Pin(ctx, r.cfg.JS, stream, pin); err != nil {
 				return err
 			}
 		}

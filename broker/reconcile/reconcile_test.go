@@ -207,7 +207,7 @@ func TestPinIsPutBack(t *testing.T) {
 		stream, err := js.Stream(ctx, subjects.Stream(wire.StreamWork))
 		must(t, err)
 		pin := func() uint64 {
-			m, err := stream.GetLastMsgForSubject(ctx, subjects.Pin(wire.StreamWork, ledger.WorkConsumer("a")))
+			m, err := stream.GetLastMsgForSubject(ctx, ledger.PinOf(q.CachedInfo()))
 			must(t, err)
 			return m.Sequence
 		}

@@ -1,8 +1,8 @@
 package topology
 
 import (
-	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +66,7 @@ func TestPinnedQueue(t *testing.T) {
 			}
 			info, err := q.Info(ctx)
 			must(err)
-			if n := ledger.Taken(s, info); n != want {
+			if n := ledger.Taken(info); n != want {
 				t.Errorf("%d slots taken, want %d", n, want)
 			}
 			if info.AckFloor.Stream >= pin {
@@ -87,7 +87,7 @@ func TestPinnedQueue(t *testing.T) {
 		stream, err := js.Stream(ctx, s.Stream(wire.StreamWork))
 		must(err)
 		must(stream.DeleteMsg(ctx, was))
-		must(ledger.Pin(ctx, js, s, wire.StreamWork, ledger.WorkConsumer("a")))
+		must(ledger.Pin(ctx, js, stream, ledger.PinOf(q.CachedInfo())))
 		if take(); pin <= was {
 			t.Errorf("the new pin is %d, the old one was %d", pin, was)
 		}
@@ -107,28 +107,53 @@ func TestQueueOfOneServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, src := range sources {
-			info := src.Consumer.CachedInfo()
-			if ledger.Pinned(s, info) {
-				t.Errorf("queue %s is pinned", info.Name)
-			}
-			stream, err := js.Stream(ctx, info.Stream)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := stream.GetLastMsgForSubject(ctx, s.Pin(src.kind, info.Name)); !errors.Is(err, jetstream.ErrMsgNotFound) {
-				t.Errorf("queue %s has a pin: %v", info.Name, err)
+			if pin := ledger.PinOf(src.Consumer.CachedInfo()); pin != "" {
+				t.Errorf("queue of %s has the pin %s", src.Class, pin)
 			}
 		}
 	})
 }
 
-// Where streams have replicas, each of the queues' streams has room for pins.
+// A pin is given out by its queue and by no other, is no tenant's, and is found
+// among those of its stream.
+func TestPinSubjects(t *testing.T) {
+	s := wire.Subjects{Prefix: "my.broker"}
+	for _, tc := range []struct{ filter, pin, widened, kind string }{
+		{s.Jobs("*", wire.Batch), "my.broker.jobs.pin=.batch", s.Jobs("*", wire.Batch), wire.StreamJobs},
+		{s.Requeue("*", wire.Batch), "my.broker.requeue.pin=.batch", s.Requeue("*", wire.Batch), wire.StreamSched},
+		{s.Backlog(wire.Batch, "r/1", "*"), "my.broker.backlog.batch.r=2F1.pin=", s.Backlog(wire.Batch, "r/1", "*"), wire.StreamJobs},
+		{s.Work("a b"), "my.broker.pin=.a=20b", "my.broker.*.a=20b", wire.StreamWork},
+	} {
+		pin, widened := s.Pin(tc.filter)
+		if pin != tc.pin || widened != tc.widened || !s.IsPin(pin) {
+			t.Errorf("%s: %s by %s, want %s by %s", tc.filter, pin, widened, tc.pin, tc.widened)
+		}
+		if !slices.ContainsFunc(s.Pins(tc.kind), func(f string) bool { return matches(pin, f) }) {
+			t.Errorf("%s is not among %v", pin, s.Pins(tc.kind))
+		}
+	}
+	for _, subject := range []string{s.Jobs("acme=ci", wire.Batch), s.Jobs("pin=ci", wire.Batch), s.Work("pin="), s.Work("pin"), s.Jobs("pin", wire.Batch), s.Backlog(wire.Batch, "pin=", "pin")} {
+		if s.IsPin(subject) {
+			t.Errorf("%s counts as a pin", subject)
+		}
+	}
+}
+
+func matches(subject, filter string) bool {
+	a, b := strings.Split(subject, "."), strings.Split(filter, ".")
+	return slices.EqualFunc(a, b, func(x, y string) bool { return x == y || y == "*" })
+}
+
+// Where streams have replicas, the work stream has room for pins; the others have
+// anyway.
 func TestClusterIsPinned(t *testing.T) {
 	var s wire.Subjects
-	for _, sc := range streams(Config{Replicas: 3}) {
-		kind := sc.Name[len(s.Stream("")):]
-		if queues := sc.Retention == jetstream.WorkQueuePolicy; queues != slices.Contains(sc.Subjects, s.Pin(kind, "*")) {
-			t.Errorf("stream %s of a cluster: queues %v, subjects %v", sc.Name, queues, sc.Subjects)
+	for _, c := range []Config{{Replicas: 3}, {Pins: true}, {}} {
+		for _, sc := range streams(c) {
+			want := sc.Name == s.Stream(wire.StreamWork) && (c.Pins || c.Replicas > 1)
+			if got := slices.Contains(sc.Subjects, s.Pins(wire.StreamWork)[0]); got != want {
+				t.Errorf("%+v: stream %s has %v", c, sc.Name, sc.Subjects)
+			}
 		}
 	}
 }

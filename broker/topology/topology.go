@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"time"
 
@@ -25,7 +26,7 @@ type Config struct {
 	CapturesAge time.Duration
 	CapturesMax int64 // bytes of them; default 1 GiB
 	TextsMax    int64 // bytes of texts that are not in ClickHouse yet; default wire.TextBacklog
-	Pins        bool  // the queues' streams have room for what pins queues (ledger.OpenQueue); always where Replicas > 1
+	Pins        bool  // queues of streams without replicas are pinned, too (ledger.OpenQueue), from when the streams are made
 }
 
 // jobsAckWait is how long a router may hold a job without a sign of life.
@@ -80,9 +81,14 @@ func streams(c Config) []jetstream.StreamConfig {
 		{Name: s.Stream(wire.StreamBundles), Subjects: []string{s.Bundles("*", "*", "*")}, AllowDirect: true, Duplicates: duplicates},
 		{Name: s.Stream(wire.StreamFiles), Subjects: []string{s.Files("*", "*")}, AllowDirect: true, Duplicates: duplicates},
 	}
-	if c.Pins || c.Replicas > 1 {
-		for i, kind := range []string{wire.StreamJobs, wire.StreamSched, wire.StreamWork} {
-			list[i].Subjects = append(list[i].Subjects, s.Pin(kind, "*"))
+	for i := range list {
+		if q := &list[i]; q.Retention == jetstream.WorkQueuePolicy {
+			if c.Pins {
+				q.Metadata = map[string]string{ledger.PinsKey: "always"}
+			}
+			if q.Name == s.Stream(wire.StreamWork) && (c.Pins || c.Replicas > 1) {
+				q.Subjects = append(q.Subjects, s.Pins(wire.StreamWork)...)
+			}
 		}
 	}
 	return list
@@ -233,18 +239,23 @@ const keeper = "keeper="
 
 // Messages is how many messages a stream holds, without those that are never
 // taken: the one that keeps its block, and those that pin its queues.
-func Messages(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind string) (uint64, *jetstream.StreamInfo, error) {
+func Messages(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind string) (n uint64, info *jetstream.StreamInfo, err error) {
 	stream, err := js.Stream(ctx, s.Stream(kind))
 	if err != nil {
 		return 0, nil, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.Pin(kind, "*")))
-	if err != nil {
-		return 0, nil, err
-	}
-	kept := uint64(len(info.State.Subjects))
+	kept := uint64(0)
 	if kind == wire.StreamJobs || kind == wire.StreamWork {
 		kept++
+	}
+	for _, pins := range s.Pins(kind) {
+		if info, err = stream.Info(ctx, jetstream.WithSubjectFilter(pins)); err != nil {
+			return 0, nil, err
+		}
+		kept += uint64(len(info.State.Subjects))
+	}
+	if info == nil {
+		info = stream.CachedInfo()
 	}
 	return info.State.Msgs - min(info.State.Msgs, kept), info, nil
 }
@@ -320,8 +331,8 @@ func BacklogQueue(class wire.Class, route string) string {
 }
 
 // Waiting counts what a queue stream holds by subject, of those that the
-// filter matches.
-func Waiting(ctx context.Context, js jetstream.JetStream, stream, filter string) (map[string]uint64, error) {
+// filter matches, without what pins queues.
+func Waiting(ctx context.Context, js jetstream.JetStream, s wire.Subjects, stream, filter string) (map[string]uint64, error) {
 	st, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -330,6 +341,7 @@ func Waiting(ctx context.Context, js jetstream.JetStream, stream, filter string)
 	if err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(info.State.Subjects, func(subject string, _ uint64) bool { return s.IsPin(subject) })
 	return info.State.Subjects, nil
 }
 

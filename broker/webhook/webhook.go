@@ -100,12 +100,8 @@ const (
 
 func (s *Service) ensure(ctx context.Context) error {
 	sub, js := s.cfg.Subjects, s.cfg.JS
-	queued := []string{sub.Webhook("*", "*")}
-	if s.cfg.Replicas > 1 {
-		queued = append(queued, sub.Pin(wire.StreamWebhooks, "*"))
-	}
 	for _, c := range []jetstream.StreamConfig{
-		{Name: sub.Stream(wire.StreamWebhooks), Subjects: queued, Retention: jetstream.WorkQueuePolicy,
+		{Name: sub.Stream(wire.StreamWebhooks), Subjects: []string{sub.Webhook("*", "*")}, Retention: jetstream.WorkQueuePolicy,
 			Replicas: max(s.cfg.Replicas, 1), AllowDirect: true, Duplicates: duplicates},
 		{Name: sub.Stream(wire.StreamWebhookLog), Subjects: []string{sub.WebhookLog("*", "*")}, MaxAge: logAge, MaxMsgs: logMost,
 			Replicas: max(s.cfg.Replicas, 1), AllowDirect: true, Duplicates: duplicates},

@@ -50,7 +50,7 @@ var guards = []guard{
 		"\t\t_ = time.Second\n\t}\n\td.done(it)", path, "TestLedgerAway"},
 
 	{"a pinned queue's floor does not move", runnerFile, "if r.cfg.Subjects.IsPin(m.Subject()) {\n\t\t\treturn\n\t\t}\n", "", path, "TestPinStays"},
-	{"the queues of a cluster are pinned", "broker/topology/topology.go", "if c.Pins || c.Replicas > 1 {", "if c.Pins {", "./broker/topology", "TestClusterIsPinned"},
+	{"the queues of a cluster are pinned", "broker/topology/topology.go", "&& (c.Pins || c.Replicas > 1) {", "&& c.Pins {", "./broker/topology", "TestClusterIsPinned"},
 
 	{"heartbeat of a running call", runnerFile, "if err := c.msg.InProgress(); err != nil {", "if err := error(nil); c != nil && err != nil {", path, "TestHeartbeats"},
 	{"sign of life of a job in a router's memory", "broker/dispatch/loop.go", "if err := it.msg.InProgress(); err != nil {", "if err := error(nil); err != nil {",

@@ -24,8 +24,8 @@ func WorkConsumerConfig(s wire.Subjects, pool string, concurrency int, ackWait t
 }
 
 // OpenQueue makes a durable queue of a stream, or finds it and sets it as cc
-// says, and pins it if the stream is one of those whose queues are pinned
-// (topology.Config.Pins). cc must have a filter.
+// says, and pins it if the stream has replicas, or PinsKey in its metadata. cc
+// must have a filter.
 //
 // A pinned queue has a first message that is never acknowledged and comes again
 // after each ack wait; it takes no slot, since MaxAckPending is one higher.
@@ -45,47 +45,51 @@ func OpenQueue(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kin
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(stream.CachedInfo().Config.Subjects, s.Pin(kind, "*")) {
-		if err := Pin(ctx, js, s, kind, cc.Durable); err != nil {
+	have := &stream.CachedInfo().Config
+	if (have.Replicas > 1 || have.Metadata[PinsKey] != "") && (kind != wire.StreamWork || slices.Contains(have.Subjects, s.Pins(kind)[0])) {
+		subject, widened := "", ""
+		if len(cc.FilterSubjects) > 0 {
+			subject, _ = s.Pin(cc.FilterSubjects[0])
+		} else {
+			subject, widened = s.Pin(cc.FilterSubject)
+		}
+		if err := Pin(ctx, js, stream, subject); err != nil {
 			return nil, err
 		}
-		cc.FilterSubjects = append(slices.Clone(cc.FilterSubjects), s.Pin(kind, cc.Durable))
-		if cc.FilterSubject != "" {
-			cc.FilterSubjects = append(cc.FilterSubjects, cc.FilterSubject)
-			cc.FilterSubject = ""
-		}
+		cc.FilterSubject, cc.Metadata = widened, map[string]string{pinKey: subject}
 		cc.MaxAckPending++
 	}
 	return stream.CreateOrUpdateConsumer(ctx, cc)
 }
 
-// Pin puts the message there that pins a queue, if it is not. A stream that is
+// PinsKey is the metadata of a stream without replicas whose queues are pinned
+// all the same.
+const PinsKey = "sluice-pins"
+
+// pinKey is the metadata of a pinned queue: the subject of its pin.
+const pinKey = "sluice-pin"
+
+// Pin puts a message there that pins a queue, if it is not. A stream that is
 // full refuses it; then it is no error, and to be tried again.
-func Pin(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind, queue string) error {
-	stream, err := js.Stream(ctx, s.Stream(kind))
-	if err != nil {
-		return err
-	}
-	subject := s.Pin(kind, queue)
-	if _, err = stream.GetLastMsgForSubject(ctx, subject); !errors.Is(err, jetstream.ErrMsgNotFound) {
+func Pin(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, subject string) error {
+	_, err := stream.GetLastMsgForSubject(ctx, subject)
+	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return err
 	}
 	var refused *jetstream.APIError // of several processes that start at once, one does it
 	if _, err = js.Publish(ctx, subject, nil, jetstream.WithExpectLastSequencePerSubject(0)); err != nil && !errors.As(err, &refused) {
-		return fmt.Errorf("pin queue %s: %w", queue, err)
+		return fmt.Errorf("pin %s: %w", subject, err)
 	}
 	return nil
 }
 
-// Pinned reports whether a queue was opened as a pinned one.
-func Pinned(s wire.Subjects, c *jetstream.ConsumerInfo) bool {
-	return slices.ContainsFunc(c.Config.FilterSubjects, s.IsPin)
-}
+// PinOf is the subject of what pins a queue; empty: it is not pinned.
+func PinOf(c *jetstream.ConsumerInfo) string { return c.Config.Metadata[pinKey] }
 
 // Taken is how many messages of a queue somebody has and did not acknowledge,
 // without the one that pins it.
-func Taken(s wire.Subjects, c *jetstream.ConsumerInfo) int {
-	if n := c.NumAckPending; n > 0 && Pinned(s, c) {
+func Taken(c *jetstream.ConsumerInfo) int {
+	if n := c.NumAckPending; n > 0 && PinOf(c) != "" {
 		return n - 1
 	}
 	return c.NumAckPending

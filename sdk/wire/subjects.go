@@ -128,16 +128,38 @@ func (s Subjects) Work(pool string) string { return s.join("work", Token(pool)) 
 // WorkAll is the filter of all pools' queues.
 func (s Subjects) WorkAll() string { return s.join("work", "*") }
 
-// Pin is where the message stands that pins a queue of a stream, with "*" a
-// filter (see ledger.OpenQueue).
-func (s Subjects) Pin(kind, queue string) string {
-	return s.join("pins", strings.ToLower(kind), queue)
+// pin stands for a tenant, or for a kind of subject, in those of messages that
+// pin a queue. It is no tenant's name.
+const pin = "pin="
+
+// Pin is where the message stands that pins a queue with a filter (see
+// ledger.OpenQueue), and the filter that gives out that message, too.
+func (s Subjects) Pin(filter string) (subject, widened string) {
+	if strings.Contains(filter, "*") {
+		return strings.ReplaceAll(filter, "*", pin), filter
+	}
+	queue := filter[strings.LastIndexByte(filter, '.')+1:]
+	return s.join(pin, queue), s.join("*", queue)
 }
 
 // IsPin reports whether a message of a queue is the one that pins it: whoever
 // is given it leaves it unacknowledged.
 func (s Subjects) IsPin(subject string) bool {
-	return strings.HasPrefix(subject, s.prefix()+".pins.")
+	return strings.Contains(subject, "."+pin+".") || strings.HasSuffix(subject, "."+pin)
+}
+
+// Pins are the filters of the messages that pin the queues of a stream; none
+// for a kind that has no queues of its own.
+func (s Subjects) Pins(kind string) []string {
+	switch kind {
+	case StreamJobs:
+		return []string{s.join("jobs", pin, "*"), s.join("backlog", "*", "*", pin)}
+	case StreamSched:
+		return []string{s.join("requeue", pin, "*")}
+	case StreamWork:
+		return []string{s.join(pin, "*")}
+	}
+	return nil
 }
 
 // Sched holds the message that brings a delayed job back.

@@ -55,10 +55,10 @@ func leftovers(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 		}
 		list := stream.ListConsumers(ctx)
 		for c := range list.Info() {
-			if n := ledger.Taken(subjects, c); n > 0 {
+			if n := ledger.Taken(c); n > 0 {
 				out = append(out, fmt.Sprintf("%d slots taken in queue %s of %s", n, c.Name, c.Stream))
 			}
-			if c.NumPending > 0 && (c.Config.FilterSubject != "" || ledger.Pinned(subjects, c)) {
+			if c.NumPending > 0 && c.Config.FilterSubject != "" {
 				out = append(out, fmt.Sprintf("%d messages wait in queue %s of %s", c.NumPending, c.Name, c.Stream))
 			}
 		}
