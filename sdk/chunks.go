@@ -17,6 +17,7 @@ type Chunk struct {
 	Index   int    // from 0, within the attempt
 	Data    []byte // one stream event of the endpoint's SSE format
 	End     bool   // the last of its attempt
+	More    bool   // the loop has the next one already: it came in the same message
 
 	// Restarted says that this is the first chunk of a new attempt and
 	// replaces all chunks that the loop has seen before.

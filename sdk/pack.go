@@ -31,7 +31,8 @@ func parseChunks(h nats.Header, data []byte) (p pack, ok bool) {
 func (r *chunkReader) giveAll(p *pack) error {
 	c := p.Chunk
 	for i, event := range p.events {
-		c.Data, c.End = event, p.End && i == len(p.events)-1
+		last := i == len(p.events)-1
+		c.Data, c.End, c.More = event, p.End && last, !last
 		if err := r.give(c); err != nil {
 			return err
 		}

@@ -200,6 +200,27 @@ func TestBurstIsNotHeldBack(t *testing.T) {
 	})
 }
 
+// TestMomentIsOnePacket: an answer that is there at once is one packet, with its
+// header and its end, and the connection takes another request much later.
+func TestMomentIsOnePacket(t *testing.T) {
+	chunks := []string{opening, delta(strings.Repeat("a", 3000)), doneSSE}
+	inBubble(t, answer(completion("a"), chunks...), func(u *bubble) {
+		c := u.dial()
+		defer func() { _ = c.Close() }()
+		for range 2 {
+			if _, err := io.WriteString(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(streamBody))+"\r\n\r\n"+streamBody); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 64<<10)
+			n, err := c.Read(buf)
+			if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(got, sse(chunks...)+"\r\n0\r\n\r\n") {
+				t.Errorf("%v, first packet %q", err, got)
+			}
+			time.Sleep(70 * time.Second) // longer than a write may take
+		}
+	})
+}
+
 func TestErrorAfterAHeartbeat(t *testing.T) {
 	inBubble(t, after(time.Minute, fail(wire.Errorf(wire.CodeContentFilter, "", "no"), 400)), func(u *bubble) {
 		res := u.send(streamBody)

@@ -11,10 +11,12 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire/jsonscan"
 )
 
-// events writes server-sent events. What is written is flushed by a goroutine
-// of its own: at once, unless it flushed less than flushPause ago, so a burst of
-// events costs one packet, and a lone one does not wait. It also sends the
-// heartbeats.
+// events writes server-sent events. Those that are put together are written
+// together, and flushed at once, unless some were flushed less than flushPause
+// ago: then in a while. So a burst of events costs one packet, and a lone one
+// does not wait. It also sends the heartbeats.
+//
+// Its methods are for the handler's goroutine; beat and due are the timers'.
 type events struct {
 	w        http.ResponseWriter
 	rc       *http.ResponseController
@@ -22,16 +24,19 @@ type events struct {
 	every    time.Duration // between heartbeats
 	patience time.Duration // for one write
 
-	dirty chan struct{} // something is to be flushed; has room for one signal
-	stop  chan struct{}
-	all   sync.WaitGroup
+	put    []byte // events that are not written yet
+	pooled *[]byte
+	next   int64 // number of the next event, where events have numbers
 
-	lock  lock // guards what follows, and the writer
-	buf   []byte
-	began bool  // the header is out
-	quiet bool  // nothing was written since the last beat
-	next  int64 // number of the next event, where events have numbers
-	err   error
+	lock    lock // guards what follows, and the writer
+	beats   *time.Timer
+	rest    *time.Timer // until the next flush; nil: never needed
+	resting bool        // it runs
+	flushed time.Time
+	began   bool // the header is out
+	quiet   bool // nothing was written since the last beat
+	over    bool // the writer is the handler's again
+	err     error
 
 	limited time.Time // when the writer's deadline was last set
 }
@@ -40,6 +45,12 @@ type events struct {
 // packets a second than its inverse are of no use to who reads them.
 const flushPause = 2 * time.Millisecond
 
+// buffers are for events that are put together; one of more than mostBuffer
+// bytes is not kept.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const mostBuffer = 32 << 10
+
 // lock is a mutex made of a channel: it is held across writes to the network,
 // and tests under fake time can tell waiting for a channel from being stuck.
 type lock chan struct{}
@@ -47,82 +58,82 @@ type lock chan struct{}
 func (l lock) lock()   { l <- struct{}{} }
 func (l lock) unlock() { <-l }
 
-// newEvents starts the stream's goroutine, which ends in close. Nothing is
-// sent before the first event or heartbeat.
+// newEvents starts the heartbeats, which end in close. Nothing is sent before
+// the first event or heartbeat.
 func (g *Gateway) newEvents(c *call) *events {
 	s := &events{
 		w: c.w, rc: http.NewResponseController(c.w), endpoint: c.endpoint,
 		every: g.cfg.HeartbeatInterval, patience: g.cfg.WriteTimeout,
-		dirty: make(chan struct{}, 1), stop: make(chan struct{}), lock: make(lock, 1),
+		lock: make(lock, 1), pooled: buffers.Get().(*[]byte),
 	}
-	s.all.Go(s.run)
+	s.put = (*s.pooled)[:0]
+	s.lock.lock()
+	defer s.lock.unlock()
+	s.beats = time.AfterFunc(s.every, s.beat)
 	return s
 }
 
-// run flushes and keeps the connection from looking dead.
-func (s *events) run() {
-	beat := time.NewTicker(s.every)
-	defer beat.Stop()
-	rest := time.NewTimer(s.every)
-	rest.Stop()
-	defer rest.Stop()
-	var last time.Time // of a flush
-	dirty := s.dirty   // nil: rest ends first
-	for {
-		select {
-		case <-dirty:
-			if wait := flushPause - time.Since(last); wait > 0 {
-				dirty = nil
-				rest.Reset(wait)
-				continue
-			}
-			last = s.flushNow()
-		case <-rest.C:
-			dirty = s.dirty
-			select { // of what is flushed now
-			case <-dirty:
-			default:
-			}
-			last = s.flushNow()
-		case <-beat.C:
-			s.beat()
-		case <-s.stop:
-			return
-		}
-	}
-}
-
+// beat keeps the connection from looking dead.
 func (s *events) beat() {
 	s.lock.lock()
 	defer s.lock.unlock()
+	if s.over {
+		return
+	}
 	if s.quiet {
 		s.write([]byte(": ping\n\n"))
 		s.flush()
 	}
 	s.quiet = true
+	s.beats.Reset(s.every)
 }
 
-// event sends the data of one event; false: the client takes no more.
-func (s *events) event(data []byte) bool {
+// due flushes what was written too soon after a flush.
+func (s *events) due() {
 	s.lock.lock()
 	defer s.lock.unlock()
-	s.buf = appendEvent(s.buf[:0], s.endpoint, data)
-	s.write(s.buf)
-	s.quiet = false
+	if s.resting = false; !s.over {
+		s.flush()
+	}
+}
+
+// event puts the data of one event to those that send sends.
+func (s *events) event(data []byte) {
+	s.put = appendEvent(s.put, s.endpoint, data)
 	s.next++
-	select {
-	case s.dirty <- struct{}{}:
+}
+
+// send sends what has been put; false: the client takes no more.
+func (s *events) send() bool {
+	if len(s.put) == 0 {
+		return true
+	}
+	s.lock.lock()
+	defer s.lock.unlock()
+	s.writePut()
+	switch wait := flushPause - time.Since(s.flushed); {
+	case s.resting:
+	case wait <= 0:
+		s.flush()
+	case s.rest == nil:
+		s.resting, s.rest = true, time.AfterFunc(wait, s.due)
 	default:
+		s.resting = true
+		s.rest.Reset(wait)
 	}
 	return s.err == nil
 }
 
-// number says what number the next event would have.
-func (s *events) number(n int64) {
-	s.lock.lock()
-	defer s.lock.unlock()
-	s.next = n
+// writePut writes what has been put. The caller holds the lock.
+func (s *events) writePut() {
+	if len(s.put) > 0 {
+		s.write(s.put)
+		s.put, s.quiet = s.put[:0], false
+	}
 }
+
+// number says what number the next event would have.
+func (s *events) number(n int64) { s.next = n }
 
 // write puts b into the response's buffer. The caller holds the lock.
 func (s *events) write(b []byte) {
@@ -171,31 +182,37 @@ func (s *events) flush() {
 	}
 	s.limit()
 	s.err = s.rc.Flush()
+	s.flushed = time.Now()
 }
 
-// flushNow sends what is buffered before what follows, and says when.
-func (s *events) flushNow() time.Time {
+// flushNow sends everything before what follows.
+func (s *events) flushNow() {
 	s.lock.lock()
 	defer s.lock.unlock()
+	s.writePut()
 	s.flush()
-	return time.Now()
 }
 
 // close ends the stream, with f as its last event if the header is out
-// already, and reports whether it is.
+// already, and reports whether it is. After a fault the handler may have more
+// to do; otherwise its return flushes what is left, in the same packet as the
+// end of the answer. net/http takes the write deadline back then.
 func (s *events) close(f *wire.Error) (began bool) {
-	close(s.stop)
-	s.all.Wait()
 	s.lock.lock()
 	defer s.lock.unlock()
+	s.over = true
+	s.beats.Stop()
+	if s.rest != nil {
+		s.rest.Stop()
+	}
+	s.writePut()
 	if s.began && f != nil {
 		s.write(appendError(nil, s.endpoint, f, s.next))
-	}
-	if s.began {
 		s.flush()
 	}
-	if s.err == nil {
-		_ = s.rc.SetWriteDeadline(time.Time{}) // the connection may carry another request
+	if cap(s.put) <= mostBuffer {
+		*s.pooled = s.put
+		buffers.Put(s.pooled)
 	}
 	return s.began
 }

@@ -215,7 +215,6 @@ func (g *Gateway) download(w http.ResponseWriter, r *http.Request, kind string, 
 		}
 		panic(http.ErrAbortHandler)
 	}
-	_ = out.rc.SetWriteDeadline(time.Time{})
 }
 
 // pacedWriter gives up on a client that takes nothing for a while (I5).

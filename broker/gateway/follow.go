@@ -68,10 +68,10 @@ func event(kind string, response []byte) []byte {
 
 // send sends an event under its number, unless the client has seen it.
 func (f *following) send(seq int64, data []byte) {
-	if seq <= f.after || f.deaf {
+	if seq <= f.after {
 		return
 	}
-	f.deaf = !f.out.event(numbered(data, seq, f.s.id))
+	f.out.event(numbered(data, seq, f.s.id))
 	f.out.number(seq + 1)
 }
 
@@ -91,6 +91,10 @@ func (f *following) run(ctx context.Context) error {
 		if !f.take(&chunk) {
 			break
 		}
+		if !chunk.More && !f.out.send() {
+			f.deaf = true
+			break
+		}
 	}
 	if f.done || f.deaf || f.fault != nil {
 		return nil
@@ -102,6 +106,7 @@ func (f *following) run(ctx context.Context) error {
 // response is completed may retrieve it at once. If the record is of another
 // attempt, because the worker died in between, the chunk is not the end.
 func (f *following) stands(ctx context.Context, chunk *sdk.Chunk) bool {
+	f.out.send() // what came before it does not wait; that the client takes no more shows later
 	res, err := f.c.job.Wait(ctx)
 	if err != nil && res == nil {
 		return true // nobody knows better; the client hears what there is
@@ -132,11 +137,12 @@ func (f *following) take(chunk *sdk.Chunk) bool {
 	}
 	f.send(sequenceOf(chunk.Attempt, chunk.Index), chunk.Data)
 	f.done = chunk.End
-	return !f.done && !f.deaf
+	return !f.done
 }
 
 // end sends the end that the job's record tells, where no chunk did.
 func (f *following) end(ctx context.Context) error {
+	f.out.send()
 	res, err := f.c.job.Wait(ctx)
 	if err != nil {
 		return err

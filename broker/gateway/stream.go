@@ -46,6 +46,10 @@ func (r *relay) run(ctx context.Context) error {
 		if !r.take(ctx, &chunk) {
 			break
 		}
+		if !chunk.More && !r.out.send() {
+			r.deaf = true
+			break
+		}
 	}
 	return nil
 }
@@ -72,7 +76,8 @@ func (r *relay) take(ctx context.Context, chunk *sdk.Chunk) bool {
 		return false
 	}
 	r.done = chunk.End
-	return r.send(chunk.Data) && !r.done
+	r.out.event(chunk.Data)
+	return !r.done
 }
 
 // begin sends what was held back; false: the job is not the client's.
@@ -84,13 +89,10 @@ func (r *relay) begin(ctx context.Context) bool {
 	}
 	r.begun = true
 	r.c.g.metrics.firstChunk(r.c.endpoint, time.Since(r.c.start))
-	return r.held == nil || r.send(r.held)
-}
-
-// send sends one event; false: the client takes no more.
-func (r *relay) send(data []byte) bool {
-	r.deaf = !r.out.event(data)
-	return !r.deaf
+	if r.held != nil {
+		r.out.event(r.held)
+	}
+	return true
 }
 
 // hold keeps back an attempt's opening chunk if it says nothing yet, so that
@@ -142,9 +144,7 @@ func (r *relay) whole(ctx context.Context) error {
 	}
 	r.begun, r.done = true, true
 	for _, data := range list {
-		if !r.send(data) {
-			break
-		}
+		r.out.event(data)
 	}
 	return nil
 }
@@ -154,8 +154,10 @@ func (r *relay) close(ctx context.Context) *wire.Error {
 	c := r.c
 	if r.done && !r.deaf {
 		c.outcome = outcome(wire.Succeeded)
-		r.out.flushNow()
-		c.trail(ctx)
+		if c.wantsTrailers() {
+			r.out.flushNow()
+			c.trail(ctx)
+		}
 		r.out.close(nil)
 		return nil
 	}
@@ -194,12 +196,13 @@ func endOf(code wire.Code) wire.Status {
 // trailTimeout bounds the wait for the record that follows the last chunk.
 const trailTimeout = 5 * time.Second
 
-// trail sends pool and cost, which are known only at the end, as trailers to a
-// client that says it takes them.
+// wantsTrailers reports whether the client says that it takes trailers.
+func (c *call) wantsTrailers() bool {
+	return strings.Contains(strings.ToLower(c.r.Header.Get("Te")), "trailers")
+}
+
+// trail sends pool and cost, which are known only at the end, as trailers.
 func (c *call) trail(ctx context.Context) {
-	if !strings.Contains(strings.ToLower(c.r.Header.Get("Te")), "trailers") {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
 	defer cancel()
 	res, err := c.job.Wait(ctx)
