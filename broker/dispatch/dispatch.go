@@ -204,7 +204,22 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	g.Go(func() error { d.keepCaptures(ctx); return nil })
 	err = g.Wait()
 	d.rare.Wait()
+	d.handBackLate()
 	return err
+}
+
+// handBackLate returns what came for the loop when it had ended. Nobody else
+// runs any more.
+func (d *Dispatcher) handBackLate() {
+	for o := range d.acked {
+		if o.err != nil {
+			d.giveBack(o.it, 0)
+		}
+	}
+	close(d.arrived)
+	for it := range d.arrived {
+		d.giveBack(it, 0)
+	}
 }
 
 // ack waits for work publishes in the order they were sent and acknowledges

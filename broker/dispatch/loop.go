@@ -365,12 +365,4 @@ func (l *loop) handBack() {
 	}
 	l.purse.each(func(it *item) { l.d.giveBack(it, 0) })
 	l.d.dropAsks()
-	for {
-		select {
-		case it := <-l.d.arrived:
-			l.d.giveBack(it, 0)
-		default:
-			return
-		}
-	}
 }

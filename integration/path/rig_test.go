@@ -252,6 +252,9 @@ func (p *proc) stop() {
 		p.cancel()
 	}
 	p.done.Wait()
+	if p.nc.IsConnected() {
+		_ = p.nc.FlushTimeout(time.Second) // as the binary does; a killed one says nothing more
+	}
 	p.nc.Close()
 }
 

@@ -2,7 +2,9 @@ package path
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,6 +69,34 @@ func TestRollingRestart(t *testing.T) {
 		}
 		if longest := slices.Max(waits); longest > time.Second {
 			t.Errorf("a job took %s, a call takes 400 ms", longest)
+		}
+		r.empty()
+	})
+}
+
+// TestStopWhileJobsArrive: what reaches a router in the moment when it stops is
+// given back, so that the next one has it at once and not after the ack wait.
+func TestStopWhileJobsArrive(t *testing.T) {
+	bubble(t, func(t *testing.T, dir string) {
+		r := start(t, setup{dir: dir, bare: true, pools: []pool{{name: "a", concurrency: 500, provider: always(reply{})}}})
+		r.worker("w")
+		d := r.dispatcher("d0")
+		for n := range 50 {
+			time.Sleep(time.Second)
+			began := time.Now()
+			var ids []string
+			var sent sync.WaitGroup
+			sent.Go(func() { ids = r.flood(wire.Interactive, 200, chat) })
+			for range n * 20 {
+				runtime.Gosched()
+			}
+			d.stop()
+			sent.Wait()
+			d = r.dispatcher(fmt.Sprint("d", n+1))
+			r.allSucceed(ids)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Fatalf("round %d took %s", n, took)
+			}
 		}
 		r.empty()
 	})

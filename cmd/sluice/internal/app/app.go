@@ -385,10 +385,22 @@ func (a *App) startNATS() error {
 	return err
 }
 
+// lastWords is how long the server may take for what was said last before a
+// connection is closed. What it has not read by then may be lost: acknowledgements,
+// and jobs given back, whose queues would wait for their ack wait.
+const lastWords = 2 * time.Second
+
 func (a *App) stopNATS() {
+	var all sync.WaitGroup
 	for _, nc := range a.conns {
-		nc.Close()
+		all.Go(func() {
+			if nc.IsConnected() {
+				_ = nc.FlushTimeout(lastWords) // or they are lost, and come again
+			}
+			nc.Close()
+		})
 	}
+	all.Wait()
 	if a.srv != nil {
 		a.srv.Stop()
 	}
