@@ -8,19 +8,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// What the server keeps in memory of what streams have written: the blocks of
-// a file that were written or read within cacheExpire, of at most blockSize.
-// Its own values are 10 s and, of most streams, 8 MiB: with 3,600 jobs a second
-// these are 100 MiB, of which nothing older than a second is asked for.
-const (
-	cacheExpire = time.Second
-	blockSize   = 4 << 20 // which the server has buffers of
-)
+// cacheExpire is how long the server keeps a block of a stream in memory after
+// it was last written or read. Its own value is 10 s: with 3,600 jobs a second
+// these are 100 MiB, of which nothing older than a second is asked for. The size
+// of blocks stays: with 4 MiB instead of 8 a request took half a millisecond more.
+const cacheExpire = time.Second
 
-// tuneBlocks gives the streams that there are now these values, for the blocks
+// tuneBlocks gives the streams that there are now this value, for the blocks
 // to come, and says how many streams it has seen. The server has no setting for
-// them: this sets fields of its own, under its own locks. In a version where
-// they are not found it does nothing, see TestBlocksAreLetGo.
+// it: this sets a field of its own, under its own locks. In a version where
+// it is not found it does nothing, see TestBlocksAreLetGo.
 func tuneBlocks(srv *server.Server) (seen int) {
 	acc := srv.GlobalAccount()
 	if acc == nil {
@@ -51,7 +48,7 @@ func tuneBlocks(srv *server.Server) (seen int) {
 		}
 		seen++
 		mu.Lock()
-		c.CacheExpire, c.BlockSize = min(c.CacheExpire, cacheExpire), min(c.BlockSize, blockSize)
+		c.CacheExpire = min(c.CacheExpire, cacheExpire)
 		mu.Unlock()
 	}
 	return seen
