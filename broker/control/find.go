@@ -49,8 +49,6 @@ func (s *Service) bySequence(ctx context.Context, tenant, job string) (*wire.Met
 func metaOf(s wire.Subjects, m peek.Message) *wire.Meta {
 	tenant, class, ok := s.SplitJobs(m.Stored)
 	switch {
-	case s.IsPin(m.Stored):
-		return nil
 	case ok && m.Stored == s.Jobs(tenant, class):
 		job, _ := wire.ParseJob(tenant, class, m.Header, m.Data, m.Seq, m.At)
 		return &job.Meta

@@ -85,7 +85,7 @@ func (x *indexes) keyed(ctx context.Context, tenant string) ([]string, error) {
 	}
 	if !x.listed.After(came) {
 		began := time.Now()
-		all, err := topology.Waiting(ctx, x.js, x.subjects, x.subjects.Stream(wire.StreamJobs), x.subjects.Jobs("*", "*"))
+		all, err := topology.Waiting(ctx, x.js, x.subjects.Stream(wire.StreamJobs), x.subjects.Jobs("*", "*"))
 		if err != nil {
 			return nil, err
 		}

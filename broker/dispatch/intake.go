@@ -188,7 +188,10 @@ func (it *item) parse(s wire.Subjects) (fault *wire.Error, readable bool) {
 		it.asg, err = wire.DecodeAssignment(it.msg.Headers())
 		return nil, err == nil && it.asg.Meta.Valid()
 	}
-	tenant, class, _ := s.SplitJobs(it.msg.Subject())
+	tenant, class, ok := s.SplitJobs(it.msg.Subject())
+	if !ok {
+		return nil, false
+	}
 	job, fault := wire.ParseJob(tenant, class, it.msg.Headers(), it.msg.Data(), md.Seq, md.At)
 	submitted(job)
 	return fault, true

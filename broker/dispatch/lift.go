@@ -193,10 +193,10 @@ func (d *Dispatcher) crowds(ctx context.Context) []*crowd {
 		c.waiting[tenant] = n
 	}
 	jobs, sched := s.Stream(wire.StreamJobs), s.Stream(wire.StreamSched)
-	waiting, err := topology.Waiting(ctx, d.cfg.JS, s, jobs, ">")
+	waiting, err := topology.Waiting(ctx, d.cfg.JS, jobs, ">")
 	if err == nil {
 		var requeued map[string]uint64
-		requeued, err = topology.Waiting(ctx, d.cfg.JS, s, sched, s.Requeue("*", "*"))
+		requeued, err = topology.Waiting(ctx, d.cfg.JS, sched, s.Requeue("*", "*"))
 		for subject, n := range requeued {
 			if tenant, class, ok := s.SplitJobs(subject); ok {
 				at(sched, topology.ClassQueue(class), class, false, tenant, n, func(t string) string { return s.Requeue(t, class) })

@@ -120,9 +120,7 @@ func (o *overdue) read(ctx context.Context, in int) {
 			if young = young || m.At.After(until); young {
 				return
 			}
-			if b.next, n = m.Seq+1, n+1; o.d.cfg.Subjects.IsPin(m.Stored) {
-				return
-			}
+			b.next, n = m.Seq+1, n+1
 			if at := o.deadline(b, m); at != 0 {
 				o.note(due{at: at, seq: m.Seq, in: in})
 			}

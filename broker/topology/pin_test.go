@@ -131,6 +131,12 @@ func TestPinSubjects(t *testing.T) {
 		if !slices.ContainsFunc(s.Pins(tc.kind), func(f string) bool { return matches(pin, f) }) {
 			t.Errorf("%s is not among %v", pin, s.Pins(tc.kind))
 		}
+		if tenant, _, ok := s.SplitJobs(pin); ok && tc.kind != wire.StreamWork {
+			t.Errorf("%s is a job of %s", pin, tenant)
+		}
+		if _, _, _, ok := s.SplitBacklog(pin); ok {
+			t.Errorf("%s is a parked job", pin)
+		}
 	}
 	for _, subject := range []string{s.Jobs("acme=ci", wire.Batch), s.Jobs("pin=ci", wire.Batch), s.Work("pin="), s.Work("pin"), s.Jobs("pin", wire.Batch), s.Backlog(wire.Batch, "pin=", "pin")} {
 		if s.IsPin(subject) {

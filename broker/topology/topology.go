@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"time"
 
@@ -217,16 +216,7 @@ func keepBlocks(ctx context.Context, js jetstream.JetStream, s wire.Subjects) er
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
 		}
-		if _, err := stream.GetLastMsgForSubject(ctx, subject); !errors.Is(err, jetstream.ErrMsgNotFound) {
-			if err != nil {
-				return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
-			}
-			continue
-		}
-		// Of several processes that start at once, one does it.
-		_, err = js.Publish(ctx, subject, nil, jetstream.WithExpectLastSequencePerSubject(0))
-		var refused *jetstream.APIError
-		if err != nil && !errors.As(err, &refused) {
+		if err := ledger.Pin(ctx, js, stream, subject); err != nil {
 			return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
 		}
 	}
@@ -331,8 +321,8 @@ func BacklogQueue(class wire.Class, route string) string {
 }
 
 // Waiting counts what a queue stream holds by subject, of those that the
-// filter matches, without what pins queues.
-func Waiting(ctx context.Context, js jetstream.JetStream, s wire.Subjects, stream, filter string) (map[string]uint64, error) {
+// filter matches.
+func Waiting(ctx context.Context, js jetstream.JetStream, stream, filter string) (map[string]uint64, error) {
 	st, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -341,7 +331,6 @@ func Waiting(ctx context.Context, js jetstream.JetStream, s wire.Subjects, strea
 	if err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(info.State.Subjects, func(subject string, _ uint64) bool { return s.IsPin(subject) })
 	return info.State.Subjects, nil
 }
 

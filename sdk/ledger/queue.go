@@ -69,7 +69,7 @@ const PinsKey = "sluice-pins"
 // pinKey is the metadata of a pinned queue: the subject of its pin.
 const pinKey = "sluice-pin"
 
-// Pin puts a message there that pins a queue, if it is not. A stream that is
+// Pin puts an empty message on a subject where there is none. A stream that is
 // full refuses it; then it is no error, and to be tried again.
 func Pin(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, subject string) error {
 	_, err := stream.GetLastMsgForSubject(ctx, subject)

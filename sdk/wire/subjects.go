@@ -263,10 +263,10 @@ func (s Subjects) SplitTenantJob(subject string) (tenant, job string, ok bool) {
 }
 
 // SplitJobs takes tenant (in a jobs subject the payer) and class out of a jobs
-// or requeue subject.
+// or requeue subject; what pins a queue there is nobody's.
 func (s Subjects) SplitJobs(subject string) (tenant string, class Class, ok bool) {
 	tenant, c, ok := s.SplitTenantJob(subject)
-	return tenant, Class(c), ok
+	return tenant, Class(c), ok && tenant != pin
 }
 
 // Token turns any name into one literal subject token: letters, digits, '-'
