@@ -8,12 +8,8 @@ import (
 	"github.com/sluicehq/sluice/sdk/wire"
 )
 
-// decode makes the rows of one record. A record that is neither the end of an
-// attempt nor terminal (a claim, a wait) makes none and is not decoded.
+// decode makes the rows of one record.
 func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
-	if rowless(m) {
-		return nil, nil, nil
-	}
 	rec, err := m.Record()
 	if err != nil {
 		return nil, nil, err
@@ -27,7 +23,8 @@ func decode(m *ledger.Seen) (a *store.Attempt, j *store.Job, err error) {
 	return a, j, nil
 }
 
-// rowless says of a record that it makes no row.
+// rowless says of a record that it makes no row, without decoding it: it is
+// neither the end of an attempt nor terminal, but a claim or a wait.
 func rowless(m *ledger.Seen) bool {
 	status := wire.Status(first(m.Header, wire.HeaderStatus))
 	return (status == wire.Running || status == wire.Waiting) && len(m.Header[wire.HeaderInputTokens]) == 0

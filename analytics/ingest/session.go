@@ -49,11 +49,11 @@ func (s *session) run(ctx, held context.Context) error {
 	defer func() { _ = s.land() }() // after a failure: the next session begins where this one has ended
 	var behind uint64
 	for ctx.Err() == nil && held.Err() == nil {
-		m, err := f.next(ctx, s.deadline())
+		r, err := f.next(ctx, s.deadline())
 		switch {
 		case err == nil:
-			behind = f.behind(m)
-			s.add(m, behind)
+			behind = f.behind(r)
+			s.add(r, behind)
 		case !errors.Is(err, ledger.ErrQuiet):
 			return err
 		}
@@ -103,10 +103,14 @@ func (s *session) sameLedger(stream jetstream.Stream) error {
 }
 
 // add takes a record, which others are behind, into the batch.
-func (s *session) add(m *ledger.Seen, behind uint64) {
+func (s *session) add(r record, behind uint64) {
 	b := s.batch
-	b.read, b.last = m.Seq, time.Now()
-	s.in.progress.saw(m.Seq, behind)
+	b.read, b.last = r.seq, time.Now()
+	s.in.progress.saw(r.seq, behind)
+	m := r.seen
+	if m == nil {
+		return
+	}
 	a, j, err := decode(m)
 	if err != nil {
 		s.in.progress.undecodable.Add(1)

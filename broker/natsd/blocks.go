@@ -8,16 +8,19 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// cacheExpire is how long the server keeps a block of a stream in memory after
-// it was last written or read. Its own value is 10 s: with 3,600 jobs a second
-// these are 100 MiB, of which nothing older than a second is asked for. The size
-// of blocks stays: with 4 MiB instead of 8 a request took half a millisecond more.
-const cacheExpire = time.Second
+// What the server keeps in memory of what streams have written: the blocks of
+// a file that were written or read within cacheExpire, of at most blockSize.
+// Its own values are 10 s and, of most streams, 8 MiB: with 3,600 jobs a second
+// these are 100 MiB, of which nothing older than a second is asked for.
+const (
+	cacheExpire = time.Second
+	blockSize   = 4 << 20 // which the server has buffers of
+)
 
-// tuneBlocks gives the streams that there are now this value, for the blocks
-// to come, and says how many streams it has seen. The server has no setting for
-// it: this sets a field of its own, under its own locks. In a version where
-// it is not found it does nothing, see TestBlocksAreLetGo.
+// tuneBlocks gives the streams that there are now these values, and the first of
+// them the blocks that there are too, and says how many streams it has seen. The server has no setting for
+// them: this sets fields of its own, under its own locks. In a version where
+// they are not found it does nothing, see TestBlocksAreLetGo.
 func tuneBlocks(srv *server.Server) (seen int) {
 	acc := srv.GlobalAccount()
 	if acc == nil {
@@ -48,10 +51,32 @@ func tuneBlocks(srv *server.Server) (seen int) {
 		}
 		seen++
 		mu.Lock()
-		c.CacheExpire = min(c.CacheExpire, cacheExpire)
+		c.BlockSize = min(c.BlockSize, blockSize)
+		if c.CacheExpire > cacheExpire {
+			c.CacheExpire = cacheExpire
+			letGo(reach(fs, "blks"))
+		}
 		mu.Unlock()
 	}
 	return seen
+}
+
+// letGo has a stream's blocks expire with cacheExpire. Those to come take it
+// from the stream.
+func letGo(blocks reflect.Value) {
+	if blocks.Kind() != reflect.Slice {
+		return
+	}
+	for _, block := range blocks.Seq2() {
+		mu, lockable := address(reach(block, "mu")).(*sync.RWMutex)
+		expire, ok := address(reach(block, "cexp")).(*time.Duration)
+		if !ok || !lockable {
+			return
+		}
+		mu.Lock()
+		*expire = min(*expire, cacheExpire)
+		mu.Unlock()
+	}
 }
 
 // reach is a field of the struct that p points to, whoever may see it; zero if

@@ -1,6 +1,8 @@
 package natsd
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -10,7 +12,7 @@ import (
 )
 
 // TestBlocksAreLetGo: what a stream writes lies in small blocks that are soon
-// out of memory, once it was tuned. It fails if the server's fields are not
+// out of memory, once it was tuned, and what was written before too. It fails if the server's fields are not
 // where tuneBlocks looks for them, or do not mean the same any more.
 func TestBlocksAreLetGo(t *testing.T) {
 	dir := t.TempDir()
@@ -33,25 +35,44 @@ func TestBlocksAreLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := make([]byte, 512<<10)
-	write := func(n int) {
+	write := func(n int) (large int) { // and how many files have more than blockSize
 		for range n {
 			if _, err := js.Publish(t.Context(), "large", body); err != nil {
 				t.Fatal(err)
 			}
 		}
+		names, _ := filepath.Glob(filepath.Join(dir, "nats", "jetstream", "*", "streams", "LARGE", "msgs", "*.blk"))
+		for _, name := range names {
+			if i, err := os.Stat(name); err == nil && i.Size() > blockSize {
+				large++
+			}
+		}
+		return large
 	}
-	write(16)
-	if own := newestExpiry(t, s); own <= cacheExpire {
-		t.Errorf("by itself the server keeps blocks for %v: is there anything to tune?", own)
+	if write(16) != 1 {
+		t.Error("by itself the server does not make blocks of 8 MiB: is there anything to tune?")
+	}
+	for _, own := range expiries(t, s) {
+		if own <= cacheExpire {
+			t.Errorf("by itself the server keeps blocks for %v: is there anything to tune?", own)
+		}
 	}
 	for range 2 {
 		if n := tuneBlocks(s.running()); n != 1 {
 			t.Fatalf("%d streams were tuned, want 1: the server's fields are not where they were, see tuneBlocks", n)
 		}
 	}
-	write(24)
-	if got := newestExpiry(t, s); got != cacheExpire {
-		t.Errorf("the newest block is kept for %v, want %v", got, cacheExpire)
+	if large := write(24); large != 1 {
+		t.Errorf("%d blocks are larger than %d bytes, and only the first was written before", large, blockSize)
+	}
+	kept := expiries(t, s)
+	if len(kept) < 4 {
+		t.Errorf("%d blocks, want those of before and of after", len(kept))
+	}
+	for i, got := range kept {
+		if got != cacheExpire {
+			t.Errorf("block %d of %d is kept for %v, want %v", i, len(kept), got, cacheExpire)
+		}
 	}
 	for _, seq := range []uint64{1, 16, 17, 40} {
 		if m, err := stream.GetMsg(t.Context(), seq); err != nil || len(m.Data) != len(body) {
@@ -63,17 +84,20 @@ func TestBlocksAreLetGo(t *testing.T) {
 	}
 }
 
-// newestExpiry is how long the newest block of the only stream is kept in
-// memory, as the server itself has it.
-func newestExpiry(t *testing.T, s *Server) time.Duration {
+// expiries is how long each block of the only stream is kept in memory, as the
+// server itself has it.
+func expiries(t *testing.T, s *Server) (kept []time.Duration) {
 	for _, stream := range reach(reach(reflect.ValueOf(s.running().GlobalAccount()), "js"), "streams").Seq2() {
-		block := reach(reach(stream, "store").Elem(), "lmb")
-		if d, ok := address(reach(block, "cexp")).(*time.Duration); ok {
-			return *d
+		for _, block := range reach(reach(stream, "store").Elem(), "blks").Seq2() {
+			if d, ok := address(reach(block, "cexp")).(*time.Duration); ok {
+				kept = append(kept, *d)
+			}
 		}
 	}
-	t.Fatal("the server's blocks are not where they were, see tuneBlocks")
-	return 0
+	if kept == nil {
+		t.Fatal("the server's blocks are not where they were, see tuneBlocks")
+	}
+	return kept
 }
 
 // TestReach finds what there is, and nothing else.

@@ -107,6 +107,7 @@ func (s *Server) boot() error {
 		srv.WaitForShutdown()
 		return fmt.Errorf("embedded NATS: %w", err)
 	}
+	tuneBlocks(srv)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.srv, s.logins = srv, l
