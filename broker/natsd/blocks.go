@@ -11,16 +11,18 @@ import (
 // What the server keeps in memory of what streams have written: the blocks of
 // a file that were written or read within cacheExpire, of at most blockSize.
 // Its own values are 10 s and, of most streams, 8 MiB: with 3,600 jobs a second
-// these are 100 MiB, of which nothing older than a second is asked for.
+// these are 100 MiB. With a second it was still half of a batch's memory. What
+// is asked for later is read from its file again, a block at a time.
 const (
-	cacheExpire = time.Second
+	cacheExpire = 250 * time.Millisecond
 	blockSize   = 4 << 20 // which the server has buffers of
 )
 
 // tuneBlocks gives the streams that there are now these values, and the first of
-// them the blocks that there are too, and says how many streams it has seen. The server has no setting for
-// them: this sets fields of its own, under its own locks. In a version where
-// they are not found it does nothing, see TestBlocksAreLetGo.
+// them the blocks that there are too, and says how many streams it has seen. The
+// server has no setting for them: this sets fields of its own, under its own
+// locks. In a version where they are not found it does nothing, see
+// TestBlocksAreLetGo.
 func tuneBlocks(srv *server.Server) (seen int) {
 	acc := srv.GlobalAccount()
 	if acc == nil {

@@ -132,8 +132,10 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 			return fmt.Errorf("stream %s: %w", sc.Name, err)
 		}
 	}
-	if err := Persist(ctx, func(ctx context.Context) error { return keepBlocks(ctx, js, c.Subjects) }); err != nil {
-		return err
+	for kind, subject := range keepers(c.Subjects) {
+		if err := Persist(ctx, func(ctx context.Context) error { return keepBlock(ctx, js, c.Subjects.Stream(kind), subject) }); err != nil {
+			return err
+		}
 	}
 	for _, b := range []jetstream.KeyValueConfig{
 		{Bucket: c.Subjects.Stream(wire.BucketNodes), TTL: PresenceTTL, Description: "processes that are alive"},
@@ -206,27 +208,6 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 	return err
 }
 
-// keepBlocks puts one message that no consumer takes into each queue that runs
-// empty all the time. The file store removes a block with its last message and
-// makes a new one for the next; at 200 jobs a second that was a fifth of the
-// broker's CPU and half a millisecond a job.
-func keepBlocks(ctx context.Context, js jetstream.JetStream, s wire.Subjects) error {
-	for kind, subject := range map[string]string{wire.StreamJobs: s.Backlog(keeper, keeper, keeper), wire.StreamWork: s.Work(keeper)} {
-		stream, err := js.Stream(ctx, s.Stream(kind))
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
-		}
-		if err := ledger.Pin(ctx, js, stream, subject); err != nil {
-			return fmt.Errorf("stream %s: %w", s.Stream(kind), err)
-		}
-	}
-	return nil
-}
-
-// keeper is the class and pool of the messages that keep blocks: neither is a
-// class, and a pool of that name only finds a message without an assignment.
-const keeper = "keeper="
-
 // Messages is how many messages a stream holds, without those that are never
 // taken: the one that keeps its block, and those that pin its queues.
 func Messages(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind string) (n uint64, info *jetstream.StreamInfo, err error) {
@@ -234,15 +215,17 @@ func Messages(ctx context.Context, js jetstream.JetStream, s wire.Subjects, kind
 	if err != nil {
 		return 0, nil, err
 	}
-	kept := uint64(0)
-	if kind == wire.StreamJobs || kind == wire.StreamWork {
-		kept++
+	kept, never := uint64(0), s.Pins(kind)
+	if keeper := keepers(s)[kind]; keeper != "" {
+		never = append(never, keeper)
 	}
-	for _, pins := range s.Pins(kind) {
-		if info, err = stream.Info(ctx, jetstream.WithSubjectFilter(pins)); err != nil {
+	for _, filter := range never {
+		if info, err = stream.Info(ctx, jetstream.WithSubjectFilter(filter)); err != nil {
 			return 0, nil, err
 		}
-		kept += uint64(len(info.State.Subjects))
+		for _, n := range info.State.Subjects {
+			kept += n
+		}
 	}
 	if info == nil {
 		info = stream.CachedInfo()

@@ -277,6 +277,7 @@ func (a *App) startBroker(ctx context.Context, g *errgroup.Group, js jetstream.J
 		}
 		rec := reconcile.New(reconcile.Config{JS: js, Subjects: a.subjects, Logger: a.log})
 		g.Go(func() error { return rec.Run(ctx) })
+		g.Go(func() error { return topology.KeepBlocks(ctx, js, a.subjects) })
 		g.Go(func() error { return a.roster.Sweep(ctx) })
 		reload = append(reload, func(cfg *config.Config) error {
 			t, err := buildTable(cfg)
