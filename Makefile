@@ -19,6 +19,8 @@ TRACE     ?= $(or $(wildcard ../shared/data/AzureLLMInferenceTrace_conv.csv),syn
 SPEED     ?= 100
 KILLS     ?= 0
 LINES     ?= 100000
+# The memory that the Go runtime holds the process of `make bench-batch` to; empty: what it takes by itself.
+MEMORY    ?= 160MiB
 
 ROWS      ?= 10000000
 ARGS      ?=
@@ -96,9 +98,9 @@ soak: build ## pile up a million jobs, 10,000 readers, answers of 100 MB, slow c
 mutate: engine ## remove each guard against loss and double counting, and see that a test notices (docs/reliability.md)
 	SLUICE_TEST_ENGINE=1 SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" $(GO) test ./integration/mutate -count=1 -v -timeout 2h -run TestMutants -mutate
 
-bench-batch: build engine ## a batch of LINES lines through a pool that answers at once; then the same with ten kill -9 on the way
-	bin/sluice bench --batch $(LINES) $(ARGS)
-	bin/sluice bench --batch $(LINES) --kills 10 $(ARGS)
+bench-batch: build engine ## a batch of LINES lines through a pool that answers at once, in MEMORY; then the same with ten kill -9 on the way
+	GOMEMLIMIT=$(MEMORY) bin/sluice bench --batch $(LINES) $(ARGS)
+	GOMEMLIMIT=$(MEMORY) bin/sluice bench --batch $(LINES) --kills 10 $(ARGS)
 
 bench-whatif: build engine ## does `sluice simulate` foretell cost and latency of another policy? TRACE under both, predicted beside true (docs/whatif.md)
 	SLUICE_CHDB_LIB="$$(sh .ci/engine --path)" bin/sluice bench --whatif --trace $(TRACE) $(ARGS)
