@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -36,7 +37,10 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 		if err != nil {
 			return err
 		}
-		u := url.URL{Scheme: "http", User: url.UserPassword("default", password), Host: a.cfg.ClickHouse.Embedded.Listen}
+		if a.engineAddr, err = anyPort(a.cfg.ClickHouse.Embedded.Listen); err != nil {
+			return fmt.Errorf("clickhouse.embedded.listen: %w", err)
+		}
+		u := url.URL{Scheme: "http", User: url.UserPassword("default", password), Host: a.engineAddr}
 		a.dsn = u.String()
 		eng.Go(func() { a.superviseEngine(engineCtx, password) })
 	}
@@ -75,6 +79,19 @@ func (a *App) startAnalytics(engineCtx, ingestCtx context.Context, eng, ing *syn
 	return nil
 }
 
+// anyPort is an address with a port of its own if it has port 0, which stands for
+// any free one: the engine is told where to listen, and may start again there.
+func anyPort(addr string) (string, error) {
+	if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
+		return addr, err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // engineRetry is the pause before the engine is looked for again.
 const engineRetry = 5 * time.Second
 
@@ -85,7 +102,7 @@ func (a *App) superviseEngine(ctx context.Context, password string) {
 	for {
 		lib, err := engine.Find()
 		if err == nil {
-			cfg := engine.Config{Lib: lib, Path: filepath.Join(a.cfg.DataDir, "clickhouse"), Listen: a.cfg.ClickHouse.Embedded.Listen, Password: password}
+			cfg := engine.Config{Lib: lib, Path: filepath.Join(a.cfg.DataDir, "clickhouse"), Listen: a.engineAddr, Password: password}
 			if cfg.Path, err = filepath.Abs(cfg.Path); err == nil {
 				err = engine.New(engine.SupervisorConfig{Engine: cfg, Log: a.log, Stderr: a.opt.Stderr}).Run(ctx)
 			}
@@ -142,7 +159,7 @@ func (a *App) Addresses() []string {
 		out = append(out, "HTTP        "+a.scheme()+"://"+a.httpAddr)
 	}
 	if a.embeddedClickHouse() {
-		at := "http://" + a.cfg.ClickHouse.Embedded.Listen + " (user default)"
+		at := "http://" + a.engineAddr + " (user default)"
 		if _, err := engine.Find(); err != nil {
 			at = "not installed: jobs run, and their records wait for it (make engine)"
 		}

@@ -76,6 +76,7 @@ type App struct {
 	srv        *natsd.Server   // nil: external NATS
 	conns      []*nats.Conn
 	dispatcher *dispatch.Dispatcher
+	engineAddr string       // where the embedded ClickHouse answers, "" if it is not
 	tail       *ledger.Tail // read by router and ingester, where both are here; else nil
 	echo       *ledger.Echo // what this process appends to the ledger
 	observer   *observe.Observer

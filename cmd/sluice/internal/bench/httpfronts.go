@@ -191,7 +191,7 @@ func startSluice(ctx context.Context, o *HTTPOptions, target string) (*front, er
 // startPortkey starts the gateway of @portkey-ai/gateway.
 func startPortkey(o *HTTPOptions, target string) (*front, error) {
 	dir := filepath.Join(o.Gateways, "node")
-	port := freePort()
+	port := freePorts(1)[0]
 	c, err := startGateway(o, dir, nil, "node", "--require", "./loopback.cjs",
 		"node_modules/@portkey-ai/gateway/build/start-server.js", fmt.Sprintf("--port=%d", port), "--headless")
 	if err != nil {
@@ -213,7 +213,7 @@ func startLiteLLM(o *HTTPOptions, target string) (*front, error) {
 		fmt.Fprintln(o.Log, "LiteLLM is not installed, so it is not measured")
 		return nil, nil //nolint:nilnil // see the comment
 	}
-	port := freePort()
+	port := freePorts(1)[0]
 	config := filepath.Join(dir, "bench.yaml")
 	text := fmt.Sprintf("model_list:\n  - {model_name: chat, litellm_params: {model: openai/m, api_base: \"%s/v1\", api_key: %s}}\n", target, benchKey)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {

@@ -42,7 +42,7 @@ type System struct {
 // poolsYAML is the bench's configuration; %s: pools and routes.
 const systemYAML = `
 nats: {embedded: {listen: "127.0.0.1:0", sync: 1s}}
-clickhouse: {embedded: {enabled: %v, listen: "127.0.0.1:%d", password: bench}}
+clickhouse: {embedded: {enabled: %v, listen: "127.0.0.1:0", password: bench}}
 http: {listen: "127.0.0.1:0"}
 data_dir: %s
 %s
@@ -69,7 +69,7 @@ func Start(ctx context.Context, pools string, withEngine bool) (*System, error) 
 		return nil, err
 	}
 	path := filepath.Join(dir, "sluice.yaml")
-	text := fmt.Sprintf(systemYAML, withEngine, freePort(), filepath.Join(dir, "data"), pools)
+	text := fmt.Sprintf(systemYAML, withEngine, filepath.Join(dir, "data"), pools)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

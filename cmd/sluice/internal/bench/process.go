@@ -41,9 +41,10 @@ func newProcess(command []string, pools func(dir string) string, log io.Writer) 
 	if log == nil {
 		log = io.Discard
 	}
+	ports := freePorts(3)
 	p := &process{command: command, dir: dir, config: filepath.Join(dir, "sluice.yaml"), log: log,
-		nats: fmt.Sprintf("127.0.0.1:%d", freePort()), http: fmt.Sprintf("127.0.0.1:%d", freePort())}
-	ch := freePort()
+		nats: fmt.Sprintf("127.0.0.1:%d", ports[0]), http: fmt.Sprintf("127.0.0.1:%d", ports[1])}
+	ch := ports[2]
 	p.dsn = fmt.Sprintf("http://default:bench@127.0.0.1:%d", ch)
 	text := fmt.Sprintf("nats: {embedded: {listen: %q}}\nclickhouse: {embedded: {listen: \"127.0.0.1:%d\", password: bench}}\n"+
 		"http: {listen: %q}\ndata_dir: %s\n%s", p.nats, ch, p.http, filepath.Join(dir, "data"), pools(dir))
