@@ -79,6 +79,14 @@ func TestBlocksAreLetGo(t *testing.T) {
 			t.Errorf("message %d: %v", seq, err)
 		}
 	}
+	if err := s.restart(); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range expiries(t, s) {
+		if got != cacheExpire {
+			t.Errorf("block %d, found at a start, is kept for %v, want %v", i, got, cacheExpire)
+		}
+	}
 	if n := tuneBlocks(&server.Server{}); n != 0 {
 		t.Errorf("%d streams of a server that has not started", n)
 	}

@@ -46,53 +46,46 @@ const (
 // may run it: one of them does the work. What fails is tried a second later:
 // nothing but time depends on it.
 func KeepBlocks(ctx context.Context, js jetstream.JetStream, s wire.Subjects) error {
-	seen := map[string]uint64{}
 	for ledger.Pause(ctx, keepEvery) == nil {
 		for kind, subject := range keepers(s) {
-			if last, err := renewKeeper(ctx, js, s.Stream(kind), subject, seen[kind]); err == nil {
-				seen[kind] = last
-			}
+			_ = renewKeeper(ctx, js, s.Stream(kind), subject)
 		}
 	}
 	return nil
 }
 
-// renewKeeper puts the keeper behind what has come since it was put, if any, and
-// gives the last sequence that it knows of. seen is what it gave before.
-func renewKeeper(ctx context.Context, js jetstream.JetStream, name, subject string, seen uint64) (uint64, error) {
+// renewKeeper puts the keeper behind what has come since it was put, if any.
+func renewKeeper(ctx context.Context, js jetstream.JetStream, name, subject string) error {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return seen, err
+		return err
 	}
 	state := stream.CachedInfo().State
-	if state.LastSeq == seen || state.Msgs > keepBelow {
-		return state.LastSeq, nil
+	if state.Msgs > keepBelow {
+		return nil
 	}
 	old, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return seen, ledger.Pin(ctx, js, stream, subject)
+		return ledger.Pin(ctx, js, stream, subject)
 	}
 	if err != nil {
-		return seen, err
+		return err
 	}
-	if old.Sequence >= state.LastSeq {
-		return state.LastSeq, nil
-	}
-	if time.Since(old.Time) < keepEvery {
-		return seen, nil
+	if old.Sequence >= state.LastSeq || time.Since(old.Time) < keepEvery { // or another process has just done it
+		return nil
 	}
 	// Of several processes one has the number right.
 	ack, err := js.Publish(ctx, subject, nil, jetstream.WithExpectLastSequencePerSubject(old.Sequence))
 	if err != nil {
-		return seen, err
+		return err
 	}
 	for { // usually one, and those that were left by processes that died here
 		m, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
 		if err != nil || m.Sequence >= ack.Sequence {
-			return ack.Sequence, err
+			return err
 		}
 		if err := stream.DeleteMsg(ctx, m.Sequence); err != nil {
-			return ack.Sequence, err
+			return err
 		}
 	}
 }

@@ -62,8 +62,9 @@ func TestKeepersFollow(t *testing.T) {
 			t.Fatalf("the file store does not make a new file each time: is there anything to keep? %v", before)
 		}
 
-		for range 3 {
+		for i := range time.Duration(3) { // processes that do not look at the same time
 			go func() {
+				time.Sleep(i * keepEvery / 3)
 				if err := KeepBlocks(ctx, js, s); err != nil {
 					t.Error(err)
 				}
@@ -84,6 +85,14 @@ func TestKeepersFollow(t *testing.T) {
 		}
 		if n := kept(); n != 1 {
 			t.Errorf("%d keepers, want 1", n)
+		}
+		was = last()
+		for range 100 {
+			pass(100)
+			time.Sleep(keepEvery / 10)
+		}
+		if n := last() - was - 100; n < 5 || n > 12 {
+			t.Errorf("in 10 s with jobs %d keepers came, want one a second of all processes", n)
 		}
 
 		for range 2 { // a process that dies behind its publish, twice

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluicehq/sluice/cmd/sluice/internal/ports"
 	"github.com/sluicehq/sluice/sdk/ledger"
 )
 
@@ -191,14 +192,17 @@ func startSluice(ctx context.Context, o *HTTPOptions, target string) (*front, er
 // startPortkey starts the gateway of @portkey-ai/gateway.
 func startPortkey(o *HTTPOptions, target string) (*front, error) {
 	dir := filepath.Join(o.Gateways, "node")
-	port := freePorts(1)[0]
+	port, err := ports.Free(1)
+	if err != nil {
+		return nil, err
+	}
 	c, err := startGateway(o, dir, nil, "node", "--require", "./loopback.cjs",
-		"node_modules/@portkey-ai/gateway/build/start-server.js", fmt.Sprintf("--port=%d", port), "--headless")
+		"node_modules/@portkey-ai/gateway/build/start-server.js", fmt.Sprintf("--port=%d", port[0]), "--headless")
 	if err != nil {
 		return nil, err
 	}
 	h := http.Header{"Authorization": {"Bearer " + benchKey}, "X-Portkey-Provider": {"openai"}, "X-Portkey-Custom-Host": {target + "/v1"}}
-	return &front{name: "Portkey gateway " + o.version("portkey"), full: true, pid: c.pid(), load: newLoader(fmt.Sprintf("http://127.0.0.1:%d", port), h), stop: c.stop}, nil
+	return &front{name: "Portkey gateway " + o.version("portkey"), full: true, pid: c.pid(), load: newLoader(fmt.Sprintf("http://127.0.0.1:%d", port[0]), h), stop: c.stop}, nil
 }
 
 // startLiteLLM starts LiteLLM's proxy, if it is installed: there are machines
@@ -213,18 +217,21 @@ func startLiteLLM(o *HTTPOptions, target string) (*front, error) {
 		fmt.Fprintln(o.Log, "LiteLLM is not installed, so it is not measured")
 		return nil, nil //nolint:nilnil // see the comment
 	}
-	port := freePorts(1)[0]
+	port, err := ports.Free(1)
+	if err != nil {
+		return nil, err
+	}
 	config := filepath.Join(dir, "bench.yaml")
 	text := fmt.Sprintf("model_list:\n  - {model_name: chat, litellm_params: {model: openai/m, api_base: \"%s/v1\", api_key: %s}}\n", target, benchKey)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	c, err := startGateway(o, dir, []string{"LITELLM_LOCAL_MODEL_COST_MAP=True", "LITELLM_LOG=ERROR"}, bin,
-		"--config", "bench.yaml", "--host", "127.0.0.1", "--port", fmt.Sprint(port), "--telemetry", "False")
+		"--config", "bench.yaml", "--host", "127.0.0.1", "--port", fmt.Sprint(port[0]), "--telemetry", "False")
 	if err != nil {
 		return nil, err
 	}
-	return &front{name: "LiteLLM proxy " + o.version("litellm"), full: true, pid: c.pid(), load: newLoader(fmt.Sprintf("http://127.0.0.1:%d", port), nil), stop: c.stop}, nil
+	return &front{name: "LiteLLM proxy " + o.version("litellm"), full: true, pid: c.pid(), load: newLoader(fmt.Sprintf("http://127.0.0.1:%d", port[0]), nil), stop: c.stop}, nil
 }
 
 // version is what .ci/gateways says that it installed.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/ports"
 	"github.com/sluicehq/sluice/sdk"
 	"github.com/sluicehq/sluice/sdk/ledger"
 )
@@ -41,10 +42,13 @@ func newProcess(command []string, pools func(dir string) string, log io.Writer) 
 	if log == nil {
 		log = io.Discard
 	}
-	ports := freePorts(3)
+	port, err := ports.Free(3)
+	if err != nil {
+		return nil, err
+	}
 	p := &process{command: command, dir: dir, config: filepath.Join(dir, "sluice.yaml"), log: log,
-		nats: fmt.Sprintf("127.0.0.1:%d", ports[0]), http: fmt.Sprintf("127.0.0.1:%d", ports[1])}
-	ch := ports[2]
+		nats: fmt.Sprintf("127.0.0.1:%d", port[0]), http: fmt.Sprintf("127.0.0.1:%d", port[1])}
+	ch := port[2]
 	p.dsn = fmt.Sprintf("http://default:bench@127.0.0.1:%d", ch)
 	text := fmt.Sprintf("nats: {embedded: {listen: %q}}\nclickhouse: {embedded: {listen: \"127.0.0.1:%d\", password: bench}}\n"+
 		"http: {listen: %q}\ndata_dir: %s\n%s", p.nats, ch, p.http, filepath.Join(dir, "data"), pools(dir))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/app"
 	"github.com/sluicehq/sluice/cmd/sluice/internal/config"
+	"github.com/sluicehq/sluice/cmd/sluice/internal/ports"
 )
 
 // system is a whole Sluice in this process, in a folder of its own.
@@ -46,12 +46,12 @@ func start(ctx context.Context, environ, strategies []string, logs io.Writer) (_
 			err = errors.Join(err, os.RemoveAll(s.dir))
 		}
 	}()
-	ports, err := freePorts(3)
+	port, err := ports.Free(3)
 	if err != nil {
 		return nil, err
 	}
 	s.config = filepath.Join(s.dir, "sluice.yaml")
-	text := fmt.Sprintf(systemYAML, ports[0], ports[1], ports[2], filepath.Join(s.dir, "data"))
+	text := fmt.Sprintf(systemYAML, port[0], port[1], port[2], filepath.Join(s.dir, "data"))
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -107,18 +107,4 @@ func foreign(environ []string) []string {
 		}
 	}
 	return out
-}
-
-// freePorts are different ports of loopback that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

@@ -1,0 +1,2 @@
+// Package ports finds TCP ports for processes that are started with one.
+package ports
