@@ -384,3 +384,40 @@ func TestBatchInvalid(t *testing.T) {
 		}
 	})
 }
+
+// TestBatchYields: a batch runs on all pools of its route at once and takes
+// every slot that is idle; interactive jobs get the next slots that come free,
+// and the batch goes on behind them.
+func TestBatchYields(t *testing.T) {
+	const took = time.Second // each call
+	bubble(t, func(t *testing.T, dir string) {
+		a, b := always(reply{delay: took}), always(reply{delay: took})
+		r := start(t, setup{dir: dir, pools: []pool{{name: "a", concurrency: 4, provider: a}, {name: "b", concurrency: 4, provider: b}}})
+		r.batcher("b1", 64)
+		const n = 200
+		id := r.submit(input(n), "24h")
+		time.Sleep(10 * took)
+		began := time.Now()
+		ids := r.flood(wire.Interactive, 40, chat)
+		r.allSucceed(ids)
+		if waited := time.Since(began); waited > 7*took {
+			t.Errorf("interactive jobs had their answers after %s behind a batch, want five rounds, and one of it", waited)
+		}
+		if m := r.batch(id, batch.InProgress); m.Tally.Succeeded == 0 || m.Tally.Succeeded > n/2 {
+			t.Errorf("%d of %d lines were done: too few or too many for this test", m.Tally.Succeeded, n)
+		}
+		m := r.batch(id)
+		if m.Status != batch.Completed || m.Tally.Succeeded != n {
+			t.Errorf("%+v", m)
+		}
+		// 30 rounds of 8 calls, and a moment for each end of the batch.
+		if all := time.Duration(m.At[batch.Completed]-m.At[batch.InProgress]) * time.Second; all > 34*took {
+			t.Errorf("%d lines and %d interactive jobs took %s on 8 slots: some stood idle", n, len(ids), all)
+		}
+		for name, p := range map[string]*script{"a": a, "b": b} {
+			if calls := len(p.byPrompt()); calls < n/3 || p.atOnce() != 4 {
+				t.Errorf("pool %s had %d lines, %d calls at once", name, calls, p.atOnce())
+			}
+		}
+	})
+}
